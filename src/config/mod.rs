@@ -1,0 +1,1 @@
+//! The configuration file as written, and the checked runtime types made of it.

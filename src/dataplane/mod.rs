@@ -1,0 +1,1 @@
+//! Threads that move packets between the TUN device and the UDP sockets.

@@ -1,0 +1,1 @@
+//! One object that owns the IKE endpoint, SPD and SAD.

@@ -1,0 +1,1 @@
+//! Pure ESP: security associations, sequence numbers and replay, seal and open.

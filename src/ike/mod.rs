@@ -1,0 +1,1 @@
+//! Pure IKEv2, both roles: no sockets, clock, randomness or async.

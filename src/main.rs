@@ -1,0 +1,4 @@
+//! The `skybridge` program: hands over to [`skybridge::cli`].
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Certificates, keys and identities: parse, validate, match, and the AUTH signatures made with them.

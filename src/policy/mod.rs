@@ -1,0 +1,1 @@
+//! Pure algebra of proposals, traffic selectors and identities of flows.

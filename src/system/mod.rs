@@ -1,0 +1,1 @@
+//! Linux: links, addresses, routes, sysctls, by netlink; reconcile and clean up.
