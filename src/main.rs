@@ -1,4 +1,8 @@
 //! The `skybridge` program: hands over to [`skybridge::cli`].
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    skybridge::cli::main()
+}

@@ -1,1 +1,91 @@
-//! The command line.
+//! The command line: arguments in, exit status out.
+//!
+//! Exit status 0 means done, 1 that it failed, 2 that the arguments or the configuration are wrong.
+//! Answers go to standard output; everything else goes to standard error. A command whose answer is
+//! read by programs takes `--json`.
+#![allow(clippy::print_stdout)]
+
+mod output;
+mod remote;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+/// Where the configuration is looked for unless told otherwise.
+pub const DEFAULT_CONFIG: &str = "/etc/skybridge/skybridge.toml";
+
+/// Where the daemon listens for commands unless told otherwise.
+pub const DEFAULT_CONTROL: &str = "/run/skybridge/control.sock";
+
+/// Joins an office LAN and a Kubernetes cluster's VPC by IPsec.
+#[derive(Debug, Parser)]
+#[command(name = "skybridge", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show peers, tunnels, traffic and what is wrong
+    Status(status::StatusArgs),
+    /// Bring up a peer or one of its children, and wait until it is up
+    Up(remote::UpArgs),
+    /// Close a peer or one of its children
+    Down(remote::PeerArgs),
+    /// Replace the keys of a peer
+    Rekey(remote::RekeyArgs),
+    /// Read the configuration again and apply what changed
+    Reload(ControlArgs),
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How to reach the running daemon.
+#[derive(Clone, Debug, Args)]
+pub struct ControlArgs {
+    /// The daemon's control socket
+    #[arg(long, value_name = "SOCKET", env = "SKYBRIDGE_CONTROL", default_value = DEFAULT_CONTROL)]
+    control: PathBuf,
+}
+
+/// Parses the arguments, runs the command and gives its exit status.
+///
+/// To be called before any thread exists: `demo` enters namespaces of its own.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let status = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(status);
+        }
+    };
+    match cli.command {
+        Command::Status(args) => status::status(args),
+        Command::Up(args) => remote::up(args),
+        Command::Down(args) => remote::down(args),
+        Command::Rekey(args) => remote::rekey(args),
+        Command::Reload(args) => remote::reload(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "skybridge", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_argument_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}
