@@ -1,0 +1,53 @@
+# Two commands for a newcomer on a fresh Debian or Ubuntu: `make demo` and `make test`.
+# They install what they need (as root or by sudo) and nothing that is there already.
+
+export PATH := $(PATH):/usr/sbin:/sbin
+export SKYBRIDGE_PYTHON := $(CURDIR)/target/python/bin/python
+CARGO ?= cargo
+FUZZ_SECONDS ?= 5
+
+.PHONY: help build demo test test-long bench lint doc fuzz clean
+
+help:
+	@echo "make demo       two daemons join a simulated office and cloud; every check is a row"
+	@echo "make test       install what the tests need and run them all"
+	@echo "make test-long  the same with 10,000 seeds, soak and long fuzzing"
+	@echo "make bench      the demo's throughput rows, beside plain routing"
+	@echo "make lint       format, clippy with warnings denied, documentation"
+	@echo "make fuzz       every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds"
+
+build:
+	@tests/setup.sh build
+	$(CARGO) build --locked --release
+
+demo:
+	@tests/setup.sh demo
+	$(CARGO) build --locked --release
+	target/release/skybridge demo $(DEMO_FLAGS)
+
+test:
+	@tests/setup.sh test
+	$(CARGO) test --locked
+
+test-long: export SKYBRIDGE_LONG = 1
+test-long:
+	@tests/setup.sh test
+	$(CARGO) test --locked
+	$(MAKE) fuzz FUZZ_SECONDS=600
+
+bench:
+	@tests/setup.sh demo
+	$(CARGO) build --locked --release
+	target/release/skybridge demo --bench
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+fuzz:
+	@tests/setup.sh test
+	tests/fuzz/run.sh $(FUZZ_SECONDS)
+
+clean:
+	$(CARGO) clean
