@@ -1,0 +1,151 @@
+//! The Internet checksum: in full ([RFC 1071](https://www.rfc-editor.org/rfc/rfc1071)) and by difference
+//! ([RFC 1624](https://www.rfc-editor.org/rfc/rfc1624)).
+
+use std::net::IpAddr;
+
+use super::{Fragment, InnerPacket, protocol};
+
+/// A ones' complement sum being gathered. Every part added but the last must have an even length.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// Nothing summed.
+    pub fn new() -> Self {
+        Self(0)
+    }
+
+    /// Adds octets; an odd last one counts as the high half of a word.
+    #[must_use]
+    pub fn add(self, octets: &[u8]) -> Self {
+        let mut sum = u128::from(self.0);
+        let (words, rest) = octets.as_chunks::<8>();
+        for word in words {
+            sum += u128::from(u64::from_be_bytes(*word));
+        }
+        let mut last = [0; 8];
+        if let Some(room) = last.get_mut(..rest.len()) {
+            room.copy_from_slice(rest);
+        }
+        sum += u128::from(u64::from_be_bytes(last));
+        let folded = (sum >> 64) + (sum & u128::from(u64::MAX));
+        Self((folded as u64).wrapping_add((folded >> 64) as u64))
+    }
+
+    /// Adds the pseudo-header of TCP, UDP or ICMPv6.
+    #[must_use]
+    pub fn add_pseudo_header(self, src: IpAddr, dst: IpAddr, protocol: u8, len: u32) -> Self {
+        let addresses = match (src, dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => self.add(&src.octets()).add(&dst.octets()),
+            (IpAddr::V6(src), IpAddr::V6(dst)) => self.add(&src.octets()).add(&dst.octets()),
+            _ => self,
+        };
+        addresses.add(&len.to_be_bytes()).add(&[0, protocol])
+    }
+
+    /// The sum in 16 bits, not complemented.
+    pub fn folded(self) -> u16 {
+        let mut sum = self.0;
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        sum as u16
+    }
+
+    /// The checksum: the complement of the sum.
+    pub fn finish(self) -> u16 {
+        !self.folded()
+    }
+}
+
+/// The checksum of `octets`; zero over octets that hold their correct checksum.
+pub fn checksum(octets: &[u8]) -> u16 {
+    Sum::new().add(octets).finish()
+}
+
+/// `checksum` after the word `old` that it covers became `new`
+/// ([RFC 1624 section 3](https://www.rfc-editor.org/rfc/rfc1624#section-3), equation 3). UDP's zero,
+/// "no checksum", is the caller's to leave alone.
+pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
+    let mut sum = u32::from(!checksum) + u32::from(!old) + u32::from(new);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    !(sum as u16)
+}
+
+/// Fills in the checksum of an IPv4 header; does nothing if `packet` does not start with a whole one.
+pub fn fill_ipv4_header(packet: &mut [u8]) {
+    let len = packet.first().map_or(0, |first| usize::from(first & 0x0f) * 4);
+    let Some(header) = packet.get_mut(..len) else { return };
+    put(header, 10, 0);
+    let sum = checksum(header);
+    put(header, 10, sum);
+}
+
+/// Whether the checksum of the IPv4 header at the start of `packet` is right.
+pub fn ipv4_header_is_valid(packet: &[u8]) -> bool {
+    let len = packet.first().map_or(0, |first| usize::from(first & 0x0f) * 4);
+    packet.get(..len).is_some_and(|header| len >= 20 && checksum(header) == 0)
+}
+
+/// Fills in the TCP, UDP, ICMP or ICMPv6 checksum of a packet that is not a fragment. Returns whether
+/// there was one to fill in.
+pub fn fill_transport(packet: &mut [u8]) -> bool {
+    let Some((view, at)) = transport_checksum(packet) else { return false };
+    let Some(upper) = packet.get_mut(view.header_len..view.total_len) else { return false };
+    put(upper, at, 0);
+    let sum = transport_sum(&view, upper).finish();
+    put(upper, at, if sum == 0 && view.protocol == protocol::UDP { 0xffff } else { sum });
+    true
+}
+
+/// Whether the TCP, UDP, ICMP or ICMPv6 checksum of a packet that is not a fragment is right; `None`
+/// where there is none to verify, as with IPv4 UDP's zero.
+pub fn transport_is_valid(packet: &[u8]) -> Option<bool> {
+    let (view, at) = transport_checksum(packet)?;
+    let upper = packet.get(view.header_len..view.total_len)?;
+    if view.protocol == protocol::UDP && view.src.is_ipv4() && upper.get(at..at + 2)? == [0, 0] {
+        return None;
+    }
+    Some(transport_sum(&view, upper).finish() == 0)
+}
+
+/// Completes a checksum left to offloading: the field, `offset` octets after `start`, holds the
+/// pseudo-header's sum, and the checksum covers everything from `start`. Returns false, with the
+/// packet untouched, if they do not lie within it.
+#[must_use]
+pub fn complete_partial(packet: &mut [u8], start: usize, offset: usize) -> bool {
+    let Some(covered) = packet.get_mut(start..) else { return false };
+    if offset.checked_add(2).is_none_or(|end| end > covered.len()) {
+        return false;
+    }
+    let sum = checksum(covered);
+    put(covered, offset, if sum == 0 { 0xffff } else { sum });
+    true
+}
+
+fn transport_checksum(packet: &[u8]) -> Option<(InnerPacket, usize)> {
+    let view = InnerPacket::parse(packet).ok()?;
+    let at = match (view.fragment, view.protocol) {
+        (Fragment::Whole, protocol::TCP) => 16,
+        (Fragment::Whole, protocol::UDP) => 6,
+        (Fragment::Whole, protocol::ICMP) if view.src.is_ipv4() => 2,
+        (Fragment::Whole, protocol::ICMPV6) if view.src.is_ipv6() => 2,
+        _ => return None,
+    };
+    (view.total_len - view.header_len >= at + 2).then_some((view, at))
+}
+
+fn transport_sum(view: &InnerPacket, upper: &[u8]) -> Sum {
+    let sum = match view.protocol {
+        protocol::ICMP => Sum::new(),
+        _ => Sum::new().add_pseudo_header(view.src, view.dst, view.protocol, upper.len() as u32),
+    };
+    sum.add(upper)
+}
+
+fn put(octets: &mut [u8], at: usize, value: u16) {
+    if let Some(field) = octets.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<2>()) {
+        *field = value.to_be_bytes();
+    }
+}
