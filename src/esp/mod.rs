@@ -1,1 +1,34 @@
-//! Pure ESP: security associations, sequence numbers and replay, seal and open.
+//! Pure ESP: security associations, sequence numbers and replay, seal and open, and the index of them
+//! that workers read.
+//!
+//! This layer turns inner IP packets into ESP packets and back
+//! ([RFC 4303](https://www.rfc-editor.org/rfc/rfc4303), tunnel mode), checks every rule of the way in, and
+//! says why a packet is refused. It has no socket, no thread and no clock: times are milliseconds that the
+//! caller passes in. It does not know IKE; the engine makes its SAs and snapshots.
+
+mod counters;
+mod drop_reason;
+pub mod ecn;
+mod inbound;
+mod limits;
+mod mtu;
+mod outbound;
+mod path;
+mod replay;
+pub mod report;
+mod selectors;
+mod snapshot;
+mod summary;
+
+pub use counters::{DataCounters, DropCounters, SaCounters};
+pub use drop_reason::{Direction, DropReason};
+pub use inbound::{InboundConfig, InboundSa, Opened, Refused};
+pub use limits::Limits;
+pub use mtu::{inner_mtu, outer_len, sealed_len};
+pub use outbound::{OutboundConfig, OutboundSa, Reservation};
+pub use path::{Path, PathState};
+pub use replay::{DEFAULT_REPLAY_WINDOW, Freshness, MAX_REPLAY_WINDOW, ReplayWindow};
+pub use report::{ChildId, Report};
+pub use selectors::SaSelectors;
+pub use snapshot::{Snapshot, SpdAction, SpdEntry};
+pub use summary::summarize;

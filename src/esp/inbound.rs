@@ -1,0 +1,296 @@
+//! The receiving half of a Child SA: replay window, open, and every check that makes a packet acceptable.
+
+use std::{
+    fmt,
+    ops::Range,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use super::{
+    ChildId, DropReason, Limits, Path, SaCounters, SaSelectors, ecn,
+    mtu::inner_mtu,
+    outbound::{AuthenticatedData, is_aligned},
+    replay::{Freshness, ReplayWindow},
+};
+use crate::{
+    crypto::{CipherKey, CryptoError, DirectionKeys, EspSuite},
+    wire::{
+        esp::{HEADER_LEN, NEXT_HEADER_IPV4, NEXT_HEADER_IPV6, NEXT_HEADER_NONE, split_trailer},
+        ip::{self, Ecn, InnerPacket, IpVersion},
+    },
+};
+
+/// What an inbound SA is made of.
+#[derive(Debug)]
+pub struct InboundConfig<'a> {
+    /// The Child SA it belongs to.
+    pub child: ChildId,
+    /// Our SPI.
+    pub spi: u32,
+    /// The suite.
+    pub suite: EspSuite,
+    /// The keys of this direction.
+    pub keys: &'a DirectionKeys,
+    /// Where the peer's packets are expected from; the same as the outbound SA's.
+    pub path: Arc<Path>,
+    /// How much it may carry.
+    pub limits: Limits,
+    /// What the peer may send through it.
+    pub selectors: SaSelectors,
+    /// Packets in the replay window; see [`super::DEFAULT_REPLAY_WINDOW`].
+    pub replay_window: u32,
+    /// An upper bound of the inner MTU for MSS clamping; `None` for none.
+    pub max_inner_mtu: Option<u16>,
+}
+
+/// What was inside an authenticated packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Where the inner IP packet lies in the buffer given to [`InboundSa::open`]; `None` for a dummy.
+    pub inner: Option<Range<usize>>,
+    /// The whole sequence number.
+    pub sequence: u64,
+    /// Whether the number is the highest so far: only then may the sender's address be believed.
+    pub highest: bool,
+    /// True for the first authenticated packet of the SA, once in its life.
+    pub first: bool,
+    /// True once in an SA's life: the soft limit was reached.
+    pub soft_limit: bool,
+}
+
+/// A packet that was refused. What became known about it before stays useful: an authentic packet with a
+/// bad inside is still a sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reason: DropReason,
+    /// Whether it was the peer's: authenticated and not a replay.
+    pub authentic: bool,
+}
+
+/// The receiving half of a Child SA. Shared between snapshots and workers; its state is atomic but for the
+/// replay window, which has a small lock of its own.
+pub struct InboundSa {
+    child: ChildId,
+    spi: u32,
+    suite: EspSuite,
+    key: CipherKey,
+    path: Arc<Path>,
+    limits: Limits,
+    selectors: SaSelectors,
+    max_inner_mtu: u16,
+    replay: Mutex<ReplayWindow>,
+    accepted_packets: AtomicU64,
+    accepted_octets: AtomicU64,
+    first_seen: AtomicBool,
+    soft_reported: AtomicBool,
+    hard_reported: AtomicBool,
+    counters: SaCounters,
+}
+
+impl InboundSa {
+    /// An SA that has received nothing.
+    ///
+    /// # Errors
+    /// If the keys do not fit the suite.
+    pub fn new(config: InboundConfig<'_>) -> Result<Self, CryptoError> {
+        Ok(Self {
+            child: config.child,
+            spi: config.spi,
+            suite: config.suite,
+            key: config.keys.cipher(&config.suite)?,
+            path: config.path,
+            limits: config.limits,
+            selectors: config.selectors,
+            max_inner_mtu: config.max_inner_mtu.unwrap_or(u16::MAX),
+            replay: Mutex::new(ReplayWindow::new(config.replay_window)),
+            accepted_packets: AtomicU64::new(0),
+            accepted_octets: AtomicU64::new(0),
+            first_seen: AtomicBool::new(false),
+            soft_reported: AtomicBool::new(false),
+            hard_reported: AtomicBool::new(false),
+            counters: SaCounters::default(),
+        })
+    }
+
+    /// The Child SA it belongs to.
+    pub fn child(&self) -> ChildId {
+        self.child
+    }
+
+    /// Our SPI.
+    pub fn spi(&self) -> u32 {
+        self.spi
+    }
+
+    /// The suite.
+    pub fn suite(&self) -> &EspSuite {
+        &self.suite
+    }
+
+    /// Where the peer's packets are expected from.
+    pub fn path(&self) -> &Arc<Path> {
+        &self.path
+    }
+
+    /// What it has carried.
+    pub fn counters(&self) -> &SaCounters {
+        &self.counters
+    }
+
+    /// The highest sequence number received and authenticated, 0 before the first.
+    pub fn highest_sequence(&self) -> u64 {
+        self.replay().highest()
+    }
+
+    /// The inner MTU of the path, for MSS clamping.
+    pub fn inner_mtu(&self) -> u16 {
+        let path = self.path.get();
+        inner_mtu(path.outer_mtu, &self.suite, path.remote.is_ipv6()).min(self.max_inner_mtu)
+    }
+
+    /// True once in an SA's life: the first time it is asked after a hard limit was met.
+    pub fn first_hard_limit(&self) -> bool {
+        !self.hard_reported.swap(true, Relaxed)
+    }
+
+    /// Makes the first packet and the limits reportable again, after a report was lost.
+    pub fn report_again(&self) {
+        self.first_seen.store(false, Relaxed);
+        self.soft_reported.store(false, Relaxed);
+        self.hard_reported.store(false, Relaxed);
+    }
+
+    /// Opens an ESP packet in place and checks what is inside.
+    ///
+    /// `packet` starts with our SPI and is overwritten; `outer_ecn` is the ECN field of the outer header;
+    /// `now` is in milliseconds of the caller's clock. The order is that of
+    /// [RFC 4303 section 3.4](https://www.rfc-editor.org/rfc/rfc4303#section-3.4): replay check,
+    /// authentication, replay commit, padding, next header, inner packet, selectors. Traffic flow
+    /// confidentiality padding behind the inner packet is accepted and cut. The ECN field of the inner
+    /// packet is changed as RFC 6040 says.
+    ///
+    /// # Errors
+    /// The one reason for which the packet is dropped; it is counted in [`InboundSa::counters`].
+    pub fn open(&self, packet: &mut [u8], outer_ecn: Ecn, now: u64) -> Result<Opened, Refused> {
+        let refuse = |reason, authentic| {
+            self.counters.drops.add(reason);
+            Refused { reason, authentic }
+        };
+        let (sequence, plaintext) = self.authenticate(packet).map_err(|reason| refuse(reason, false))?;
+        let freshness = self.replay().commit(sequence).map_err(|reason| refuse(reason, false))?;
+        self.counters.used(now);
+        let mut opened = Opened {
+            inner: None,
+            sequence,
+            highest: freshness == Freshness::Highest,
+            first: !self.first_seen.swap(true, Relaxed),
+            soft_limit: false,
+        };
+        match self.check_inside(packet, plaintext, outer_ecn) {
+            Ok(Some(inner)) => {
+                let octets = inner.len() as u64;
+                opened.soft_limit = self.account(octets).map_err(|reason| refuse(reason, true))?;
+                self.counters.carried(octets, now);
+                opened.inner = Some(inner);
+            }
+            Ok(None) => self.counters.dummy(),
+            Err(reason) => {
+                if opened.first {
+                    self.first_seen.store(false, Relaxed);
+                }
+                return Err(refuse(reason, true));
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Replay check and decryption; gives the sequence number and the range of the plaintext.
+    fn authenticate(&self, packet: &mut [u8]) -> Result<(u64, Range<usize>), DropReason> {
+        let (header, rest) = packet.split_at_mut_checked(HEADER_LEN).ok_or(DropReason::CiphertextLength)?;
+        let (_, low) = header.split_last_chunk::<4>().ok_or(DropReason::CiphertextLength)?;
+        let low = u32::from_be_bytes(*low);
+        let (iv, rest) =
+            rest.split_at_mut_checked(self.suite.cipher.iv_len()).ok_or(DropReason::CiphertextLength)?;
+        let ciphertext_len =
+            rest.len().checked_sub(self.suite.icv_len()).ok_or(DropReason::CiphertextLength)?;
+        if !is_aligned(&self.suite, ciphertext_len) {
+            return Err(DropReason::CiphertextLength);
+        }
+        let (data, icv) = rest.split_at_mut_checked(ciphertext_len).ok_or(DropReason::CiphertextLength)?;
+
+        let sequence = {
+            let replay = self.replay();
+            let sequence = if self.suite.esn { replay.recover(low)? } else { u64::from(low) };
+            replay.check(sequence)?;
+            sequence
+        };
+        let auth = AuthenticatedData::new(&self.suite, self.spi, sequence);
+        self.key
+            .open(iv, auth.aad(), auth.trailer(), data, icv)
+            .map_err(|_| DropReason::AuthenticationFailed)?;
+        let start = HEADER_LEN + self.suite.cipher.iv_len();
+        Ok((sequence, start..start + ciphertext_len))
+    }
+
+    /// Checks a decrypted packet; gives the range of the inner packet, `None` for a dummy.
+    fn check_inside(
+        &self,
+        packet: &mut [u8],
+        plaintext: Range<usize>,
+        outer_ecn: Ecn,
+    ) -> Result<Option<Range<usize>>, DropReason> {
+        let start = plaintext.start;
+        let plaintext = packet.get_mut(plaintext).ok_or(DropReason::BadPadding)?;
+        let (payload, next_header) = split_trailer(plaintext).map_err(|_| DropReason::BadPadding)?;
+        let version = match next_header {
+            NEXT_HEADER_IPV4 => IpVersion::V4,
+            NEXT_HEADER_IPV6 => IpVersion::V6,
+            NEXT_HEADER_NONE => return Ok(None),
+            _ => return Err(DropReason::UnknownNextHeader),
+        };
+        let parsed = InnerPacket::parse(payload).map_err(|_| DropReason::InnerMalformed)?;
+        if parsed.version != version {
+            return Err(DropReason::InnerMalformed);
+        }
+        let inner = plaintext.get_mut(..parsed.total_len).ok_or(DropReason::InnerMalformed)?;
+        self.selectors.check_inbound(&parsed, inner)?;
+        let ecn = ecn::decapsulate(parsed.ecn, outer_ecn)?;
+        if ecn != parsed.ecn {
+            ip::set_ecn(inner, ecn);
+        }
+        Ok(Some(start..start + parsed.total_len))
+    }
+
+    /// Counts an accepted packet against the limits; tells whether the soft one is reached for the first
+    /// time.
+    fn account(&self, octets: u64) -> Result<bool, DropReason> {
+        let packets = self.accepted_packets.fetch_add(1, Relaxed) + 1;
+        let octets = self.accepted_octets.fetch_add(octets, Relaxed) + octets;
+        let hard = self.limits.hard_packets.is_some_and(|limit| packets > limit)
+            || self.limits.hard_octets.is_some_and(|limit| octets > limit);
+        if hard {
+            return Err(DropReason::InboundHardLimit);
+        }
+        let soft = self.limits.soft_reached(self.suite.esn, packets, octets);
+        Ok(soft && !self.soft_reported.swap(true, Relaxed))
+    }
+
+    fn replay(&self) -> MutexGuard<'_, ReplayWindow> {
+        self.replay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for InboundSa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InboundSa")
+            .field("child", &self.child)
+            .field("spi", &format_args!("{:08x}", self.spi))
+            .field("suite", &format_args!("{}", self.suite))
+            .field("path", &self.path.get())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,269 @@
+//! The sending half of a Child SA: reserves sequence numbers and seals packets.
+
+use std::{
+    fmt,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use super::{
+    ChildId, DropReason, Limits, Path, SaCounters,
+    mtu::{alignment, inner_mtu, sealed_len},
+};
+use crate::{
+    crypto::{CipherKey, CryptoError, DirectionKeys, EspSuite},
+    wire::esp::{EspHeader, HEADER_LEN, write_trailer},
+};
+
+/// What an outbound SA is made of.
+#[derive(Debug)]
+pub struct OutboundConfig<'a> {
+    /// The Child SA it belongs to.
+    pub child: ChildId,
+    /// The peer's SPI.
+    pub spi: u32,
+    /// The suite.
+    pub suite: EspSuite,
+    /// The keys of this direction.
+    pub keys: &'a DirectionKeys,
+    /// Where the packets go.
+    pub path: Arc<Path>,
+    /// How much it may carry.
+    pub limits: Limits,
+    /// An upper bound of the inner MTU, whatever the path carries; `None` for none.
+    pub max_inner_mtu: Option<u16>,
+}
+
+/// Sequence numbers that belong to one caller alone, and what reserving them brought about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// The numbers, one a packet.
+    pub sequences: Range<u64>,
+    /// Whether this reservation reached the soft limit: true once in an SA's life.
+    pub soft_limit: bool,
+}
+
+/// The sending half of a Child SA. Shared between snapshots and workers; its state is atomic.
+pub struct OutboundSa {
+    child: ChildId,
+    spi: u32,
+    suite: EspSuite,
+    key: CipherKey,
+    path: Arc<Path>,
+    limits: Limits,
+    max_inner_mtu: u16,
+    next_sequence: AtomicU64,
+    reserved_octets: AtomicU64,
+    soft_reported: AtomicBool,
+    hard_reported: AtomicBool,
+    counters: SaCounters,
+}
+
+impl OutboundSa {
+    /// An SA that has sent nothing.
+    ///
+    /// # Errors
+    /// If the keys do not fit the suite.
+    pub fn new(config: OutboundConfig<'_>) -> Result<Self, CryptoError> {
+        Ok(Self {
+            child: config.child,
+            spi: config.spi,
+            suite: config.suite,
+            key: config.keys.cipher(&config.suite)?,
+            path: config.path,
+            limits: config.limits,
+            max_inner_mtu: config.max_inner_mtu.unwrap_or(u16::MAX),
+            next_sequence: AtomicU64::new(1),
+            reserved_octets: AtomicU64::new(0),
+            soft_reported: AtomicBool::new(false),
+            hard_reported: AtomicBool::new(false),
+            counters: SaCounters::default(),
+        })
+    }
+
+    /// The Child SA it belongs to.
+    pub fn child(&self) -> ChildId {
+        self.child
+    }
+
+    /// The peer's SPI.
+    pub fn spi(&self) -> u32 {
+        self.spi
+    }
+
+    /// The suite.
+    pub fn suite(&self) -> &EspSuite {
+        &self.suite
+    }
+
+    /// Where the packets go.
+    pub fn path(&self) -> &Arc<Path> {
+        &self.path
+    }
+
+    /// What it has carried.
+    pub fn counters(&self) -> &SaCounters {
+        &self.counters
+    }
+
+    /// The last sequence number handed out, 0 before the first.
+    pub fn last_sequence(&self) -> u64 {
+        self.next_sequence.load(Relaxed).saturating_sub(1)
+    }
+
+    /// The largest inner packet that goes through now.
+    pub fn inner_mtu(&self) -> u16 {
+        let path = self.path.get();
+        inner_mtu(path.outer_mtu, &self.suite, path.remote.is_ipv6()).min(self.max_inner_mtu)
+    }
+
+    /// The length of the ESP packet around `inner_len` octets.
+    pub fn sealed_len(&self, inner_len: usize) -> usize {
+        sealed_len(inner_len, &self.suite)
+    }
+
+    /// Whether [`OutboundSa::seal`] uses the random octets it is given (CBC) or not (AEAD).
+    pub fn needs_random_iv(&self) -> bool {
+        !self.suite.cipher.is_aead()
+    }
+
+    /// Reserves sequence numbers for `packets` packets of `octets` inner octets together. Either all are
+    /// reserved or none; a number is never handed out twice and never past the hard limit.
+    ///
+    /// # Errors
+    /// [`DropReason::OutboundHardLimit`] if the SA may not carry as much.
+    pub fn reserve(&self, packets: u64, octets: u64) -> Result<Reservation, DropReason> {
+        let last = self.limits.last_sequence(self.suite.esn);
+        let hard_octets = self.limits.hard_octets.unwrap_or(u64::MAX);
+        let before = self
+            .reserved_octets
+            .fetch_update(Relaxed, Relaxed, |used| used.checked_add(octets).filter(|sum| *sum <= hard_octets))
+            .map_err(|_| DropReason::OutboundHardLimit)?;
+        let first = self
+            .next_sequence
+            .fetch_update(Relaxed, Relaxed, |next| next.checked_add(packets).filter(|end| *end - 1 <= last))
+            .map_err(|_| {
+                self.reserved_octets.fetch_sub(octets, Relaxed);
+                DropReason::OutboundHardLimit
+            })?;
+        let sequences = first..first + packets;
+        let soft = self.limits.soft_reached(self.suite.esn, sequences.end - 1, before + octets);
+        Ok(Reservation { sequences, soft_limit: soft && !self.soft_reported.swap(true, Relaxed) })
+    }
+
+    /// True once in an SA's life: the first time it is asked after a hard limit was met.
+    pub fn first_hard_limit(&self) -> bool {
+        !self.hard_reported.swap(true, Relaxed)
+    }
+
+    /// Makes the limits reportable again, after a report was lost.
+    pub fn report_again(&self) {
+        self.soft_reported.store(false, Relaxed);
+        self.hard_reported.store(false, Relaxed);
+    }
+
+    /// Seals `inner` as an ESP packet at the start of `out` and gives its length.
+    ///
+    /// `sequence` comes from [`OutboundSa::reserve`] and must be used once. For an AEAD it is the IV as
+    /// well ([RFC 4106 section 3.1](https://www.rfc-editor.org/rfc/rfc4106#section-3.1)); for CBC the IV is
+    /// `random`, which must be unpredictable. `now` is in milliseconds of the caller's clock.
+    ///
+    /// # Errors
+    /// [`DropReason::SealFailed`] if `out` is shorter than [`OutboundSa::sealed_len`] or the cipher refuses.
+    pub fn seal(
+        &self,
+        sequence: u64,
+        next_header: u8,
+        inner: &[u8],
+        random: &[u8; 16],
+        now: u64,
+        out: &mut [u8],
+    ) -> Result<usize, DropReason> {
+        let total = self.sealed_len(inner.len());
+        let packet = out.get_mut(..total).ok_or(DropReason::SealFailed)?;
+        let (header, rest) = packet.split_at_mut_checked(HEADER_LEN).ok_or(DropReason::SealFailed)?;
+        let (iv, rest) =
+            rest.split_at_mut_checked(self.suite.cipher.iv_len()).ok_or(DropReason::SealFailed)?;
+        let (data, icv) =
+            rest.split_at_mut_checked(rest.len() - self.suite.icv_len()).ok_or(DropReason::SealFailed)?;
+
+        header.copy_from_slice(&EspHeader { spi: self.spi, sequence: low(sequence) }.to_octets());
+        if self.suite.cipher.is_aead() {
+            iv.copy_from_slice(&sequence.to_be_bytes());
+        } else {
+            iv.copy_from_slice(random);
+        }
+        let (body, trailer) = data.split_at_mut_checked(inner.len()).ok_or(DropReason::SealFailed)?;
+        body.copy_from_slice(inner);
+        if !write_trailer(trailer, next_header) {
+            return Err(DropReason::SealFailed);
+        }
+
+        let auth = AuthenticatedData::new(&self.suite, self.spi, sequence);
+        self.key.seal(iv, auth.aad(), auth.trailer(), data, icv).map_err(|_| DropReason::SealFailed)?;
+        self.counters.carried(inner.len() as u64, now);
+        Ok(total)
+    }
+}
+
+impl fmt::Debug for OutboundSa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutboundSa")
+            .field("child", &self.child)
+            .field("spi", &format_args!("{:08x}", self.spi))
+            .field("suite", &format_args!("{}", self.suite))
+            .field("path", &self.path.get())
+            .field("last_sequence", &self.last_sequence())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is authenticated besides IV and ciphertext. With extended sequence numbers an AEAD takes SPI, high
+/// and low half ([RFC 4106 section 5](https://www.rfc-editor.org/rfc/rfc4106#section-5)), whereas a MAC takes
+/// the high half after the ciphertext
+/// ([RFC 4303 section 2.2.1](https://www.rfc-editor.org/rfc/rfc4303#section-2.2.1)).
+pub(crate) struct AuthenticatedData {
+    octets: [u8; 12],
+    aad_len: usize,
+    trailer: [u8; 4],
+    trailer_len: usize,
+}
+
+impl AuthenticatedData {
+    pub(crate) fn new(suite: &EspSuite, spi: u32, sequence: u64) -> Self {
+        let mut octets = [0; 12];
+        let high = ((sequence >> 32) as u32).to_be_bytes();
+        let low = low(sequence).to_be_bytes();
+        let wide = suite.esn && suite.cipher.is_aead();
+        let parts: [&[u8]; 3] = [&spi.to_be_bytes(), if wide { &high } else { &[] }, &low];
+        for (to, from) in octets.iter_mut().zip(parts.into_iter().flatten()) {
+            *to = *from;
+        }
+        Self {
+            octets,
+            aad_len: if wide { 12 } else { HEADER_LEN },
+            trailer: high,
+            trailer_len: if suite.esn && !suite.cipher.is_aead() { 4 } else { 0 },
+        }
+    }
+
+    pub(crate) fn aad(&self) -> &[u8] {
+        self.octets.get(..self.aad_len).unwrap_or_default()
+    }
+
+    pub(crate) fn trailer(&self) -> &[u8] {
+        self.trailer.get(..self.trailer_len).unwrap_or_default()
+    }
+}
+
+fn low(sequence: u64) -> u32 {
+    (sequence & 0xffff_ffff) as u32
+}
+
+/// The alignment is part of what a receiver checks as well.
+pub(crate) fn is_aligned(suite: &EspSuite, ciphertext_len: usize) -> bool {
+    ciphertext_len > 0 && ciphertext_len.is_multiple_of(alignment(suite))
+}
