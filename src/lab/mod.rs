@@ -14,9 +14,21 @@
 //! This layer measures and reports. It does not configure tunnels by other means than a
 //! configuration file and the command line, so that what passes here passes outside.
 
+pub mod capture;
+mod child;
 pub mod demo;
+pub mod dump;
 mod enter;
 mod error;
+pub mod link;
+pub mod namespace;
+pub mod nat;
+pub mod topology;
+pub mod traffic;
+pub mod wait;
 
+pub use child::Child;
 pub use enter::{Entered, Entry, enter};
 pub use error::LabError;
+pub use namespace::Namespace;
+pub use topology::Lab;
