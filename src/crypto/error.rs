@@ -9,7 +9,7 @@ pub enum CryptoError {
     #[error("integrity check failed")]
     Integrity,
     /// A key has another length than its algorithm needs.
-    #[error("a {algorithm} key must have {expected} octets, not {actual}")]
+    #[error("the {algorithm} key must have {expected} octets, not {actual}")]
     KeyLength {
         /// The algorithm's name.
         algorithm: &'static str,

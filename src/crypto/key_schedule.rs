@@ -94,7 +94,7 @@ impl IkeKeys {
         spi_i: IkeSpi,
         spi_r: IkeSpi,
     ) -> Result<Self, CryptoError> {
-        let (p, e) = (suite.prf.len(), suite.cipher.key_len());
+        let (p, e) = (suite.prf.output_len(), suite.cipher.key_len());
         let a = integrity_len(suite.cipher, suite.integrity)?;
         let seed = [ni, nr, &spi_i.0, &spi_r.0];
         let material = prf_plus(suite.prf, skeyseed.expose(), &seed, 3 * p + 2 * a + 2 * e)?;

@@ -5,7 +5,7 @@ use ring::hmac;
 
 use super::{CryptoError, Prf, Secret};
 
-/// `prf(key, parts[0] | parts[1] | …)`, [`Prf::len`] octets. HMAC takes a key of any length whole.
+/// `prf(key, parts[0] | parts[1] | …)`, [`Prf::output_len`] octets. HMAC takes a key of any length whole.
 pub fn prf(algorithm: Prf, key: &[u8], parts: &[&[u8]]) -> Secret {
     let key = hmac::Key::new(hmac_algorithm(algorithm), key);
     Secret::from_slice(tag(&key, parts).as_ref())
@@ -17,11 +17,11 @@ pub fn prf(algorithm: Prf, key: &[u8], parts: &[&[u8]]) -> Secret {
 /// # Errors
 /// [`CryptoError::TooMuchKeyMaterial`] beyond 255 blocks.
 pub fn prf_plus(algorithm: Prf, key: &[u8], seed: &[&[u8]], len: usize) -> Result<Secret, CryptoError> {
-    if len > 255 * algorithm.len() {
+    if len > 255 * algorithm.output_len() {
         return Err(CryptoError::TooMuchKeyMaterial);
     }
     let key = hmac::Key::new(hmac_algorithm(algorithm), key);
-    let mut out = Vec::with_capacity(len + algorithm.len());
+    let mut out = Vec::with_capacity(len + algorithm.output_len());
     let mut previous: Option<hmac::Tag> = None;
     for counter in 1..=u8::MAX {
         if out.len() >= len {

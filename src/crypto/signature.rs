@@ -181,12 +181,12 @@ impl fmt::Display for KeyAlgorithm {
 pub struct SigningKey(Inner);
 
 enum Inner {
-    Rsa(RsaKeyPair),
+    Rsa(Box<RsaKeyPair>),
     /// `ring` binds a key to one form of signature, so both are kept.
     Ecdsa {
         algorithm: KeyAlgorithm,
-        fixed: EcdsaKeyPair,
-        asn1: EcdsaKeyPair,
+        fixed: Box<EcdsaKeyPair>,
+        asn1: Box<EcdsaKeyPair>,
     },
     Ed25519(Ed25519KeyPair),
 }
@@ -199,7 +199,7 @@ impl SigningKey {
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, CryptoError> {
         let info = PrivateKeyInfoRef::try_from(der).map_err(|_| rejected("it is not PKCS#8"))?;
         match info.algorithm.oid {
-            OID_RSA => RsaKeyPair::from_pkcs8(der).map_err(rsa_rejected).map(|key| Self(Inner::Rsa(key))),
+            OID_RSA => RsaKeyPair::from_pkcs8(der).map_err(rsa_rejected).map(Self::rsa),
             OID_ED25519 => Ed25519KeyPair::from_pkcs8_maybe_unchecked(der)
                 .map_err(key_rejected)
                 .map(|key| Self(Inner::Ed25519(key))),
@@ -207,7 +207,9 @@ impl SigningKey {
                 let curve = info.algorithm.parameters_oid().map_err(|_| rejected("it names no curve"))?;
                 let (algorithm, fixed, asn1) = ecdsa_algorithms(curve)?;
                 let load = |signing| {
-                    EcdsaKeyPair::from_pkcs8(signing, der, &SystemRandom::new()).map_err(key_rejected)
+                    EcdsaKeyPair::from_pkcs8(signing, der, &SystemRandom::new())
+                        .map(Box::new)
+                        .map_err(key_rejected)
                 };
                 Ok(Self(Inner::Ecdsa { algorithm, fixed: load(fixed)?, asn1: load(asn1)? }))
             }
@@ -220,7 +222,7 @@ impl SigningKey {
     /// # Errors
     /// [`CryptoError::PrivateKey`].
     pub fn from_pkcs1(der: &[u8]) -> Result<Self, CryptoError> {
-        RsaKeyPair::from_der(der).map_err(rsa_rejected).map(|key| Self(Inner::Rsa(key)))
+        RsaKeyPair::from_der(der).map_err(rsa_rejected).map(Self::rsa)
     }
 
     /// Reads an EC key of SEC 1 (DER, `EC PRIVATE KEY`), which must name its curve and carry its
@@ -237,9 +239,14 @@ impl SigningKey {
         let load = |signing| {
             let random = SystemRandom::new();
             EcdsaKeyPair::from_private_key_and_public_key(signing, key.private_key, public, &random)
+                .map(Box::new)
                 .map_err(key_rejected)
         };
         Ok(Self(Inner::Ecdsa { algorithm, fixed: load(fixed)?, asn1: load(asn1)? }))
+    }
+
+    fn rsa(key: RsaKeyPair) -> Self {
+        Self(Inner::Rsa(Box::new(key)))
     }
 
     /// The key's algorithm.
@@ -300,10 +307,8 @@ impl fmt::Debug for SigningKey {
 
 fn ecdsa_algorithms(
     curve: ObjectIdentifier,
-) -> Result<
-    (KeyAlgorithm, &'static rs::EcdsaSigningAlgorithm, &'static rs::EcdsaSigningAlgorithm),
-    CryptoError,
-> {
+) -> Result<(KeyAlgorithm, &'static rs::EcdsaSigningAlgorithm, &'static rs::EcdsaSigningAlgorithm), CryptoError>
+{
     match curve {
         OID_P256 => Ok((
             KeyAlgorithm::EcdsaP256,

@@ -233,7 +233,7 @@ impl Prf {
     }
 
     /// Octets of output, which is also the preferred key length.
-    pub const fn len(self) -> usize {
+    pub const fn output_len(self) -> usize {
         match self {
             Self::HmacSha256 => 32,
             Self::HmacSha384 => 48,
@@ -410,12 +410,8 @@ mod tests {
         );
         let esp = EspSuite { cipher: gcm, integrity: None, group: Some(Group::Curve25519), esn: true };
         assert_eq!(esp.to_string(), "aes256gcm16-x25519-esn");
-        let esp = EspSuite {
-            cipher: cbc,
-            integrity: Some(Integrity::HmacSha512_256),
-            group: None,
-            esn: false,
-        };
+        let esp =
+            EspSuite { cipher: cbc, integrity: Some(Integrity::HmacSha512_256), group: None, esn: false };
         assert_eq!(esp.to_string(), "aes128-sha512");
         assert_eq!(esp.icv_len(), 32);
     }

@@ -43,8 +43,10 @@ impl KeyExchange for Curve {
             Group::Curve25519 => "the shared secret is zero",
             _ => "not on the curve",
         };
-        agreement::agree_ephemeral(self.private, &peer, |secret| SharedSecret::new(Secret::from_slice(secret)))
-            .map_err(|_| CryptoError::PublicValue { group: self.group, reason })
+        agreement::agree_ephemeral(self.private, &peer, |secret| {
+            SharedSecret::new(Secret::from_slice(secret))
+        })
+        .map_err(|_| CryptoError::PublicValue { group: self.group, reason })
     }
 }
 

@@ -35,10 +35,7 @@ pub trait KeyExchange: Send {
 ///
 /// # Errors
 /// [`CryptoError::Random`] when no usable private value could be drawn.
-pub fn generate(
-    group: Group,
-    fill: &mut dyn FnMut(&mut [u8]),
-) -> Result<Box<dyn KeyExchange>, CryptoError> {
+pub fn generate(group: Group, fill: &mut dyn FnMut(&mut [u8])) -> Result<Box<dyn KeyExchange>, CryptoError> {
     match group {
         Group::Curve25519 | Group::Ecp256 | Group::Ecp384 => Ok(Box::new(curve::Curve::generate(group)?)),
         Group::Ecp521 => Ok(Box::new(p521::P521::generate(fill)?)),
