@@ -40,7 +40,7 @@ fn public_values_outside_1_to_p_minus_1_are_refused() {
     for group in GROUPS {
         let prime = parameters(group).modulus().as_ref().clone();
         let at =
-            |offset: u8| octets(&prime.wrapping_sub(&BoxedUint::from(offset).resize(prime.bits_precision())));
+            |offset: u8| octets(&prime.wrapping_sub(BoxedUint::from(offset).resize(prime.bits_precision())));
         let mut small = vec![0; group.public_len()];
         let mut refused = vec![small.clone(), at(0), at(1), vec![0xff; group.public_len()]];
         *small.last_mut().unwrap() = 1;
