@@ -5,6 +5,8 @@
 //! read by programs takes `--json`.
 #![allow(clippy::print_stdout)]
 
+mod demo;
+mod genkey;
 mod output;
 mod remote;
 mod status;
@@ -40,6 +42,10 @@ enum Command {
     Rekey(remote::RekeyArgs),
     /// Read the configuration again and apply what changed
     Reload(ControlArgs),
+    /// Make a pre-shared key, or a small CA and certificates
+    Genkey(genkey::GenkeyArgs),
+    /// Run two daemons in a simulated office and cloud, and check what they do
+    Demo(demo::DemoArgs),
     /// Print shell completions
     Completions {
         /// The shell
@@ -73,6 +79,8 @@ pub fn main() -> ExitCode {
         Command::Down(args) => remote::down(args),
         Command::Rekey(args) => remote::rekey(args),
         Command::Reload(args) => remote::reload(args),
+        Command::Genkey(args) => genkey::genkey(args),
+        Command::Demo(args) => demo::demo(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "skybridge", &mut std::io::stdout());
             ExitCode::SUCCESS
