@@ -17,6 +17,9 @@ pub enum SystemError {
     /// The TUN device does not exist.
     #[error("no device {0}: it must be created before its routes")]
     NoTun(String),
+    /// The kernel takes no device of such a name.
+    #[error("{0:?} is no name for a device: 1 to 15 printable characters without / : %")]
+    BadName(String),
     /// No route leads to the peer.
     #[error("no route to {0}")]
     NoRoute(IpAddr),

@@ -25,6 +25,12 @@
 mod desired;
 mod error;
 mod finding;
+mod netlink;
+mod plan;
+mod reconcile;
+mod state;
+mod sysctl;
+mod task;
 mod underlay;
 
 pub mod privileges;
@@ -36,7 +42,16 @@ pub use underlay::{LocalAddress, Underlay};
 
 use std::net::IpAddr;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use netlink::{Monitor, Netlink};
+use reconcile::Machine;
+use state::StateDir;
+use task::Command;
+
+/// Events that wait to be read; more are dropped and logged.
+const EVENTS: usize = 256;
+const COMMANDS: usize = 16;
 
 /// The route protocol number that marks our routes; unassigned in `/etc/iproute2/rt_protos` and
 /// unused by the known routing daemons (FRR 186–198, Calico 80, Cilium 33, kube-router 17).
@@ -114,7 +129,11 @@ pub enum Event {
 /// Handle to the task that keeps the machine as desired. Dropping every handle stops the task and
 /// leaves everything as it is, as a crash would.
 #[derive(Debug, Clone)]
-pub struct System {}
+pub struct System {
+    netlink: Netlink,
+    commands: mpsc::Sender<Command>,
+    desired: watch::Receiver<Desired>,
+}
 
 impl System {
     /// Takes the state directory's lock, opens netlink in the calling thread's network namespace and
@@ -124,19 +143,33 @@ impl System {
     /// # Errors
     /// Another daemon holds the state directory, or netlink cannot be opened.
     pub async fn start(options: Options) -> Result<(Self, mpsc::Receiver<Event>), SystemError> {
-        let _ = options;
-        let (_, events) = mpsc::channel(1);
-        Ok((Self {}, events))
+        let state = StateDir::hold(&options.state_dir)?;
+        let netlink = Netlink::open()?;
+        let monitor = Monitor::open()?;
+        let (event_sender, events) = mpsc::channel(EVENTS);
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (shared, desired) = watch::channel(Desired::default());
+        let machine = Machine::new(netlink.clone(), state, event_sender, shared).await?;
+        tokio::spawn(task::run(machine, monitor, inbox, options.debounce, options.poll));
+        Ok((Self { netlink, commands, desired }, events))
+    }
+
+    async fn ask(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<Report, SystemError>>) -> Command,
+    ) -> Result<Report, SystemError> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| SystemError::Stopped)?;
+        answered.await.map_err(|_| SystemError::Stopped)?
     }
 
     /// Makes the machine as `desired`, and keeps it so. Idempotent.
     ///
     /// # Errors
     /// Netlink refused something that cannot be done without, or the TUN does not exist; whatever
-    /// could be done has been done.
+    /// could be done (the blocks, for example) has been done, and is tried again later.
     pub async fn reconcile(&self, desired: Desired) -> Result<Report, SystemError> {
-        let _ = desired;
-        Ok(Report::default())
+        self.ask(|answer| Command::Reconcile(Box::new(desired), answer)).await
     }
 
     /// Takes everything back but the blocks (see [`WhenStopped`]), puts the sysctls back and ends
@@ -145,8 +178,7 @@ impl System {
     /// # Errors
     /// Netlink failed.
     pub async fn stop(&self, when_stopped: WhenStopped) -> Result<Report, SystemError> {
-        let _ = when_stopped;
-        Ok(Report::default())
+        self.ask(|answer| Command::Stop(when_stopped, answer)).await
     }
 
     /// The path that packets toward `peer` take now.
@@ -154,7 +186,8 @@ impl System {
     /// # Errors
     /// [`SystemError::NoRoute`] or netlink failed.
     pub async fn underlay(&self, peer: IpAddr) -> Result<Underlay, SystemError> {
-        Err(SystemError::NoRoute(peer))
+        let links = self.netlink.links().await?;
+        underlay::find(&self.netlink, &links, peer).await?.ok_or(SystemError::NoRoute(peer))
     }
 
     /// The machine's usable addresses: without loopback, link-local, tentative ones and the TUN's.
@@ -162,7 +195,8 @@ impl System {
     /// # Errors
     /// Netlink failed.
     pub async fn local_addresses(&self) -> Result<Vec<LocalAddress>, SystemError> {
-        Ok(Vec::new())
+        let tun = self.desired.borrow().tun.clone();
+        underlay::local_addresses(&self.netlink, &tun).await
     }
 
     /// Looks for what would eat the tunnel's packets: firewalls, rp_filter, forwarding, other
@@ -179,6 +213,6 @@ impl System {
 /// # Errors
 /// A daemon is running ([`SystemError::Busy`]), or netlink failed.
 pub async fn cleanup(options: Options) -> Result<Report, SystemError> {
-    let _ = options;
-    Ok(Report::default())
+    let state = StateDir::hold(&options.state_dir)?;
+    reconcile::clean(&Netlink::open()?, state).await
 }

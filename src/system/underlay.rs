@@ -2,6 +2,9 @@
 
 use std::net::IpAddr;
 
+use super::SystemError;
+use super::netlink::{Link, Netlink};
+
 /// How packets to a peer leave the machine.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Underlay {
@@ -28,4 +31,43 @@ pub struct LocalAddress {
     pub interface: String,
     /// The interface's index.
     pub index: u32,
+}
+
+/// The kernel's path toward `peer`; `None` if there is none.
+pub(super) async fn find(
+    netlink: &Netlink,
+    links: &[Link],
+    peer: IpAddr,
+) -> Result<Option<Underlay>, SystemError> {
+    let Some(found) = netlink.lookup(peer).await? else { return Ok(None) };
+    let Some(link) = links.iter().find(|link| link.index == found.oif) else { return Ok(None) };
+    Ok(Some(Underlay {
+        interface: link.name.clone(),
+        index: link.index,
+        source: found.source,
+        gateway: found.gateway,
+        mtu: found.mtu.unwrap_or(link.mtu),
+    }))
+}
+
+/// Own addresses that a peer could see: not of `tun`, not of the loopback device's own ranges.
+pub(super) async fn local_addresses(netlink: &Netlink, tun: &str) -> Result<Vec<LocalAddress>, SystemError> {
+    let links = netlink.links().await?;
+    let mut out: Vec<LocalAddress> = netlink
+        .addresses()
+        .await?
+        .into_iter()
+        .filter(|own| own.usable && !own.address.is_loopback())
+        .filter_map(|own| {
+            let link = links.iter().find(|link| link.index == own.index && link.name != tun && link.up)?;
+            Some(LocalAddress {
+                address: own.address,
+                prefix_len: own.prefix_len,
+                interface: link.name.clone(),
+                index: own.index,
+            })
+        })
+        .collect();
+    out.sort();
+    Ok(out)
 }
