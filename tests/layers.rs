@@ -131,9 +131,9 @@ fn offences(layer: &str, path: &Path, text: &str) -> Vec<String> {
     }
     if own < rank("config").unwrap() && layer != "crypto" {
         for word in CRYPTOGRAPHY {
-            let named = code.match_indices(word).any(|(at, _)| {
-                !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
-            });
+            let named = code
+                .match_indices(word)
+                .any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'));
             if named {
                 bad.push(format!("{}: {layer} names {word}, which only crypto may", path.display()));
             }

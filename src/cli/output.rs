@@ -66,9 +66,14 @@ mod tests {
 
     #[test]
     fn durations_keep_two_units() {
-        for (seconds, text) in
-            [(0, "0s"), (59, "59s"), (60, "1m00s"), (3_599, "59m59s"), (18_120, "5h02m"), (1_047_600, "12d03h")]
-        {
+        for (seconds, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m00s"),
+            (3_599, "59m59s"),
+            (18_120, "5h02m"),
+            (1_047_600, "12d03h"),
+        ] {
             assert_eq!(duration(seconds), text);
         }
     }

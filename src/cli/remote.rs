@@ -84,7 +84,8 @@ pub(super) fn up(args: UpArgs) -> ExitCode {
     let UpArgs { target: PeerArgs { peer, child, control }, timeout } = args;
     let client = Client::new(&control.control);
     let outcome = block_on(async {
-        let before = peer_status(&client, &peer).await?.and_then(|p| p.last_failure.map(|f| f.count)).unwrap_or(0);
+        let before =
+            peer_status(&client, &peer).await?.and_then(|p| p.last_failure.map(|f| f.count)).unwrap_or(0);
         let done = client.act(&Action::Up { peer: peer.clone(), child: child.clone() }).await?;
         if timeout == 0 {
             return Ok(Ok(done.message));

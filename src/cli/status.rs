@@ -59,7 +59,17 @@ fn overview(status: &Status) -> String {
     table.set_header(["PEER", "CHILD", "STATE", "REMOTE", "LOCAL NET", "REMOTE NET", "IN", "OUT", "LAST IN"]);
     for peer in &status.peers {
         if peer.children.is_empty() {
-            table.add_row([&peer.name, "-", peer.state.as_str(), dash(peer.remote.as_deref()), "-", "-", "-", "-", "-"]);
+            table.add_row([
+                &peer.name,
+                "-",
+                peer.state.as_str(),
+                dash(peer.remote.as_deref()),
+                "-",
+                "-",
+                "-",
+                "-",
+                "-",
+            ]);
         }
         for child in &peer.children {
             let state = match (peer.state, child.up) {
@@ -153,7 +163,10 @@ fn peer_detail(peer: &PeerStatus, out: &mut String) {
         line("local", Some(child.local.join(" ")));
         line("remote", Some(child.remote.join(" ")));
         line("suite", child.suite.clone());
-        line("SPI in/out", child.spi_in.clone().zip(child.spi_out.clone()).map(|(i, o)| format!("{i} / {o}")));
+        line(
+            "SPI in/out",
+            child.spi_in.clone().zip(child.spi_out.clone()).map(|(i, o)| format!("{i} / {o}")),
+        );
         if child.up {
             let t = child.traffic;
             line("in", Some(format!("{} packets, {}", t.packets_in, octets(t.bytes_in))));

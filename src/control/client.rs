@@ -122,8 +122,11 @@ impl Client {
             .map_err(|e| self.garbled(e))?;
         let answer = sender.send_request(request).await.map_err(|e| self.garbled(e))?;
         let status = answer.status();
-        let body =
-            Limited::new(answer.into_body(), MAX_ANSWER).collect().await.map_err(|e| self.garbled(e))?.to_bytes();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER)
+            .collect()
+            .await
+            .map_err(|e| self.garbled(e))?
+            .to_bytes();
         driver.abort();
         if status == StatusCode::OK {
             return serde_json::from_slice(&body).map_err(|e| self.garbled(e));
@@ -185,7 +188,9 @@ mod tests {
                     }
                     Asked::Act(action, reply) => {
                         let answer = match &action {
-                            Action::Up { peer, .. } | Action::Down { peer, .. } | Action::Rekey { peer, .. }
+                            Action::Up { peer, .. }
+                            | Action::Down { peer, .. }
+                            | Action::Rekey { peer, .. }
                                 if peer != "a/b ü" =>
                             {
                                 Err(ApiError::new(ApiErrorKind::NotFound, format!("no peer {peer}")))

@@ -120,7 +120,9 @@ struct Access {
 impl Access {
     fn allows(self, caller: Caller) -> bool {
         let Some((uid, gid)) = caller.0 else { return false };
-        uid.is_root() || uid == self.own || self.group.is_some_and(|group| gid == group || is_member(uid, group))
+        uid.is_root()
+            || uid == self.own
+            || self.group.is_some_and(|group| gid == group || is_member(uid, group))
     }
 }
 
@@ -223,7 +225,10 @@ async fn rekey(
         (false, false, Some(name)) => RekeyTarget::Child(name),
         (false, false, None) | (true, true, None) => RekeyTarget::All,
         _ => {
-            return Err(ApiError::new(ApiErrorKind::BadRequest, "name a child, or ike, or children, not a mix"));
+            return Err(ApiError::new(
+                ApiErrorKind::BadRequest,
+                "name a child, or ike, or children, not a mix",
+            ));
         }
     };
     act(daemon, Action::Rekey { peer, what }).await

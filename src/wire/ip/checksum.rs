@@ -75,7 +75,7 @@ pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
 
 /// Fills in the checksum of an IPv4 header; does nothing if `packet` does not start with a whole one.
 pub fn fill_ipv4_header(packet: &mut [u8]) {
-    let len = packet.first().map_or(0, |first| usize::from(first & 0x0f) * 4);
+    let len = ipv4_header_len(packet);
     let Some(header) = packet.get_mut(..len) else { return };
     put(header, 10, 0);
     let sum = checksum(header);
@@ -84,8 +84,15 @@ pub fn fill_ipv4_header(packet: &mut [u8]) {
 
 /// Whether the checksum of the IPv4 header at the start of `packet` is right.
 pub fn ipv4_header_is_valid(packet: &[u8]) -> bool {
-    let len = packet.first().map_or(0, |first| usize::from(first & 0x0f) * 4);
+    let len = ipv4_header_len(packet);
     packet.get(..len).is_some_and(|header| len >= 20 && checksum(header) == 0)
+}
+
+fn ipv4_header_len(packet: &[u8]) -> usize {
+    match packet.first() {
+        Some(first) if first >> 4 == 4 => usize::from(first & 0x0f) * 4,
+        _ => 0,
+    }
 }
 
 /// Fills in the TCP, UDP, ICMP or ICMPv6 checksum of a packet that is not a fragment. Returns whether
