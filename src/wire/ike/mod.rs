@@ -14,8 +14,8 @@ mod sealed;
 pub use header::{Flags, HEADER_LEN, Header, IkeSpi, Version};
 pub use message::{MAX_MESSAGE_LEN, MAX_PAYLOADS, Message, decode_chain, encode_chain};
 pub use payload::{
-    Attribute, AttributeValue, ConfigurationAttribute, EncryptedBody, Identification, Notify, Payload,
-    ProposalBody, Transform, WireTs,
+    Attribute, AttributeValue, ConfigurationAttribute, EncryptedBody, Identification, Notify, OpenParts,
+    Payload, ProposalBody, Transform, WireTs,
 };
 pub use sealed::{SealLayout, SealParts, Sealable, strip_padding};
 

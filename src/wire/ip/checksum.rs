@@ -17,7 +17,7 @@ impl Sum {
 
     /// Adds octets; an odd last one counts as the high half of a word.
     #[must_use]
-    pub fn add(self, octets: &[u8]) -> Self {
+    pub fn plus(self, octets: &[u8]) -> Self {
         let mut sum = u128::from(self.0);
         let (words, rest) = octets.as_chunks::<8>();
         for word in words {
@@ -34,13 +34,13 @@ impl Sum {
 
     /// Adds the pseudo-header of TCP, UDP or ICMPv6.
     #[must_use]
-    pub fn add_pseudo_header(self, src: IpAddr, dst: IpAddr, protocol: u8, len: u32) -> Self {
+    pub fn plus_pseudo_header(self, src: IpAddr, dst: IpAddr, protocol: u8, len: u32) -> Self {
         let addresses = match (src, dst) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => self.add(&src.octets()).add(&dst.octets()),
-            (IpAddr::V6(src), IpAddr::V6(dst)) => self.add(&src.octets()).add(&dst.octets()),
+            (IpAddr::V4(src), IpAddr::V4(dst)) => self.plus(&src.octets()).plus(&dst.octets()),
+            (IpAddr::V6(src), IpAddr::V6(dst)) => self.plus(&src.octets()).plus(&dst.octets()),
             _ => self,
         };
-        addresses.add(&len.to_be_bytes()).add(&[0, protocol])
+        addresses.plus(&len.to_be_bytes()).plus(&[0, protocol])
     }
 
     /// The sum in 16 bits, not complemented.
@@ -60,7 +60,7 @@ impl Sum {
 
 /// The checksum of `octets`; zero over octets that hold their correct checksum.
 pub fn checksum(octets: &[u8]) -> u16 {
-    Sum::new().add(octets).finish()
+    Sum::new().plus(octets).finish()
 }
 
 /// `checksum` after the word `old` that it covers became `new`
@@ -146,9 +146,9 @@ fn transport_checksum(packet: &[u8]) -> Option<(InnerPacket, usize)> {
 fn transport_sum(view: &InnerPacket, upper: &[u8]) -> Sum {
     let sum = match view.protocol {
         protocol::ICMP => Sum::new(),
-        _ => Sum::new().add_pseudo_header(view.src, view.dst, view.protocol, upper.len() as u32),
+        _ => Sum::new().plus_pseudo_header(view.src, view.dst, view.protocol, upper.len() as u32),
     };
-    sum.add(upper)
+    sum.plus(upper)
 }
 
 fn put(octets: &mut [u8], at: usize, value: u16) {

@@ -133,7 +133,7 @@ fn write_v4(offender: &[u8], from: Ipv4Addr, to: Ipv4Addr, error: IcmpError, out
     (header[10], header[11]) = (sum_0, sum_1);
     let [mtu_0, mtu_1] = mtu.to_be_bytes();
     let mut icmp = [kind, code, 0, 0, 0, 0, mtu_0, mtu_1];
-    [icmp[2], icmp[3]] = Sum::new().add(&icmp).add(quoted).finish().to_be_bytes();
+    [icmp[2], icmp[3]] = Sum::new().plus(&icmp).plus(quoted).finish().to_be_bytes();
     out.extend_from_slice(&header);
     out.extend_from_slice(&icmp);
     out.extend_from_slice(quoted);
@@ -152,8 +152,8 @@ fn write_v6(offender: &[u8], from: Ipv6Addr, to: Ipv6Addr, error: IcmpError, out
     let len = 8 + quoted.len();
     let [mtu_0, mtu_1, mtu_2, mtu_3] = mtu.to_be_bytes();
     let mut icmp = [kind, code, 0, 0, mtu_0, mtu_1, mtu_2, mtu_3];
-    let pseudo = Sum::new().add_pseudo_header(from.into(), to.into(), protocol::ICMPV6, len as u32);
-    [icmp[2], icmp[3]] = pseudo.add(&icmp).add(quoted).finish().to_be_bytes();
+    let pseudo = Sum::new().plus_pseudo_header(from.into(), to.into(), protocol::ICMPV6, len as u32);
+    [icmp[2], icmp[3]] = pseudo.plus(&icmp).plus(quoted).finish().to_be_bytes();
     out.extend_from_slice(&[0x60, 0, 0, 0]);
     out.extend_from_slice(&(len as u16).to_be_bytes());
     out.extend_from_slice(&[protocol::ICMPV6, TTL]);

@@ -21,6 +21,17 @@ pub struct EncryptedBody {
     pub body: Vec<u8>,
 }
 
+/// The pieces of an SK or SKF body to be opened.
+#[derive(Debug)]
+pub struct OpenParts<'a> {
+    /// The IV.
+    pub iv: &'a [u8],
+    /// Ciphertext, to be opened in place; then plaintext with padding and pad length.
+    pub data: &'a mut [u8],
+    /// The ICV.
+    pub icv: &'a [u8],
+}
+
 impl EncryptedBody {
     /// A body to be encoded.
     pub fn new(next_payload: PayloadType, body: Vec<u8>) -> Self {
@@ -31,15 +42,11 @@ impl EncryptedBody {
         Self { offset, body_offset: reader.offset(), next_payload, body: reader.rest().to_vec() }
     }
 
-    /// Splits the body into IV, ciphertext (to be opened in place) and ICV.
+    /// Splits the body into its pieces.
     ///
     /// # Errors
     /// `BadLength` if it is too short for IV, ICV and the one octet of pad length.
-    pub fn split_mut(
-        &mut self,
-        iv_len: usize,
-        icv_len: usize,
-    ) -> Result<(&[u8], &mut [u8], &[u8]), DecodeError> {
+    pub fn split_mut(&mut self, iv_len: usize, icv_len: usize) -> Result<OpenParts<'_>, DecodeError> {
         let length = self.body.len();
         let too_short = DecodeError::new(
             self.body_offset,
@@ -50,7 +57,7 @@ impl EncryptedBody {
         }
         let (iv, rest) = self.body.split_at_mut_checked(iv_len).ok_or(too_short)?;
         let (data, icv) = rest.split_at_mut_checked(rest.len() - icv_len).ok_or(too_short)?;
-        Ok((iv, data, icv))
+        Ok(OpenParts { iv, data, icv })
     }
 }
 

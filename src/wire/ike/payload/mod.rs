@@ -9,7 +9,7 @@ mod security_association;
 mod traffic_selector;
 
 pub use configuration::ConfigurationAttribute;
-pub use encrypted::EncryptedBody;
+pub use encrypted::{EncryptedBody, OpenParts};
 pub use identification::Identification;
 pub use notify::Notify;
 pub use security_association::{Attribute, AttributeValue, ProposalBody, Transform};

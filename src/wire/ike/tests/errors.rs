@@ -149,7 +149,7 @@ fn an_encrypted_body_needs_room_for_iv_icv_and_pad_length() {
     assert_eq!(kind_of(body.split_mut(8, 16)), Some(kind));
     assert_eq!(kind_of(body.split_mut(usize::MAX, 16)), Some(kind));
     body.body.push(0);
-    assert_eq!(body.split_mut(8, 16).unwrap().1.len(), 1);
+    assert_eq!(body.split_mut(8, 16).unwrap().data.len(), 1);
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn identification() -> impl Strategy<Value = Identification> {
 fn selector() -> impl Strategy<Value = WireTs> {
     let fields = (any::<u8>(), any::<u16>(), any::<u16>());
     prop_oneof![
-        (fields.clone(), any::<[u8; 4]>(), any::<[u8; 4]>()).prop_map(
+        (fields, any::<[u8; 4]>(), any::<[u8; 4]>()).prop_map(
             |((protocol, start_port, end_port), start, end)| WireTs::Ipv4 {
                 protocol,
                 start_port,

@@ -86,7 +86,7 @@ fn a_later_fragment_is_not_clamped() {
 fn a_partial_checksum_is_left_to_offloading() {
     let mut packet = ipv4(6, 0, &tcp(SYN, &MSS_1460, b"x"));
     let len = u32::try_from(packet.len() - 20).unwrap();
-    let pseudo = checksum::Sum::new().add_pseudo_header(SRC_4.into(), DST_4.into(), 6, len).folded();
+    let pseudo = checksum::Sum::new().plus_pseudo_header(SRC_4.into(), DST_4.into(), 6, len).folded();
     packet[36..38].copy_from_slice(&pseudo.to_be_bytes());
     assert!(clamp_mss_with(&mut packet, 1000, ChecksumState::Partial));
     assert_eq!(packet[36..38], pseudo.to_be_bytes());
@@ -162,7 +162,7 @@ proptest! {
     fn the_fast_sum_is_the_model(octets in vec(any::<u8>(), 0..200), split in any::<prop::sample::Index>()) {
         prop_assert_eq!(checksum::checksum(&octets), model(&octets));
         let (a, b) = octets.split_at(split.index(octets.len() + 1) & !1);
-        prop_assert_eq!(checksum::Sum::new().add(a).add(b).finish(), model(&octets));
+        prop_assert_eq!(checksum::Sum::new().plus(a).plus(b).finish(), model(&octets));
     }
 
     #[test]
