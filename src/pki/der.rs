@@ -37,10 +37,6 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
-    pub(super) fn peek_tag(&self) -> Option<u8> {
-        self.rest.first().copied()
-    }
-
     pub(super) fn any(&mut self) -> Result<Element<'a>, BadDer> {
         let (&tag, after_tag) = self.rest.split_first().ok_or(BadDer)?;
         if tag & 0x1f == 0x1f {

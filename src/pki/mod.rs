@@ -20,6 +20,8 @@ pub mod key;
 pub mod local;
 mod path;
 mod public_key;
+#[cfg(test)]
+mod testing;
 pub mod trust;
 
 pub use auth::SignaturePolicy;
