@@ -40,13 +40,14 @@ pub enum Scope {
     ExceptTunnel,
 }
 
-/// Which direction on the link matters.
+/// What counts as clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Both.
-    Both,
-    /// Only what the namespace itself sends out: for links where protected traffic may arrive in clear.
-    Sent,
+pub enum Clear {
+    /// Any packet from or to a protected network, and any that carries lab payload: for links outside.
+    Anything,
+    /// What the namespace itself sends to a protected network: for links where the other networks' traffic is
+    /// rightly in clear, as on the cloud endpoint's only link.
+    SentTo,
 }
 
 /// What a tap has seen.
@@ -86,7 +87,7 @@ impl Tap {
         namespace: &Namespace,
         link: &str,
         scope: Scope,
-        direction: Direction,
+        clear: Clear,
         protected: &[&str],
     ) -> Result<Self, LabError> {
         let protected = protected
@@ -110,7 +111,7 @@ impl Tap {
         let (halt, tally) = (Arc::clone(&stop), Arc::clone(&seen));
         let ifindex = usize::try_from(index).unwrap_or(usize::MAX);
         let thread = namespace.thread(move || {
-            listen(&socket, ifindex, direction, &protected, &halt, &tally);
+            listen(&socket, ifindex, clear, &protected, &halt, &tally);
             Ok(())
         })?;
         Ok(Self { name: format!("{} {link}", namespace.name()), stop, seen, thread: Some(thread) })
@@ -149,7 +150,7 @@ impl Drop for Tap {
 fn listen(
     socket: &Socket,
     ifindex: usize,
-    direction: Direction,
+    clear: Clear,
     protected: &[IpNet],
     stop: &AtomicBool,
     seen: &Mutex<Seen>,
@@ -165,11 +166,15 @@ fn listen(
             continue;
         };
         let sent = from.pkttype() == libc::PACKET_OUTGOING;
-        if from.ifindex() != ifindex || (direction == Direction::Sent && !sent) {
+        if from.ifindex() != ifindex {
             continue;
         }
         let packet = buffer.get(..length).unwrap_or_default();
-        let kind = classify(packet, protected);
+        let kind = match clear {
+            Clear::Anything => classify(packet, protected),
+            Clear::SentTo if sent => sent_to(packet, protected),
+            Clear::SentTo => continue,
+        };
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         match kind {
             Kind::Esp => seen.esp += 1,
@@ -242,6 +247,15 @@ fn classify(packet: &[u8], protected: &[IpNet]) -> Kind {
         return Kind::Housekeeping;
     }
     tunnel(&outer).unwrap_or_else(|| Kind::Other(words()))
+}
+
+/// As [`classify`], where everything but what goes to a protected network may be in clear.
+fn sent_to(packet: &[u8], protected: &[IpNet]) -> Kind {
+    match outer(packet) {
+        Some(outer) if protected.iter().any(|net| net.contains(&outer.target)) => classify(packet, protected),
+        Some(outer) => tunnel(&outer).unwrap_or(Kind::Housekeeping),
+        None => Kind::Housekeeping,
+    }
 }
 
 fn tunnel(outer: &Outer<'_>) -> Option<Kind> {
@@ -348,6 +362,15 @@ mod tests {
         let mut leak = vec![7; 20];
         leak.extend(MARK);
         assert!(matches!(kind(&udp(OUTER.0, OUTER.1, (33_000, 4500), &leak)), Kind::Clear(_)));
+    }
+
+    #[test]
+    fn where_clear_traffic_is_rightful_only_what_goes_to_the_protected_network_counts() {
+        let office = ["192.168.10.0/24".parse().unwrap()];
+        let (client, pod) = ([192, 168, 10, 10], [10, 0, 2, 21]);
+        assert!(matches!(sent_to(&udp(pod, client, (1, 2), MARK), &office), Kind::Clear(_)));
+        assert_eq!(sent_to(&udp(client, pod, (1, 2), MARK), &office), Kind::Housekeeping);
+        assert_eq!(sent_to(&udp(OUTER.1, OUTER.0, (4500, 33_000), &[7; 60]), &office), Kind::Esp);
     }
 
     #[test]

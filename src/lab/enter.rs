@@ -9,6 +9,11 @@ use std::{
     fs, io,
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Command, ExitCode},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    thread,
 };
 
 use nix::{
@@ -46,9 +51,16 @@ pub enum Entry {
 pub struct Entered {
     outer_pid: Option<u32>,
     in_user_namespace: bool,
+    when_interrupted: Arc<AtomicU8>,
 }
 
 impl Entered {
+    /// Sets the exit status for when the operator interrupts: 130 unless set. Everything in the lab ends
+    /// with this process, whatever it is doing.
+    pub fn exit_when_interrupted(&self, status: u8) {
+        self.when_interrupted.store(status, Ordering::Release);
+    }
+
     /// This process's ID as the outside sees it, for the operator's `nsenter`.
     pub fn outer_pid(&self) -> Option<u32> {
         self.outer_pid
@@ -164,7 +176,30 @@ fn inside(stage: &str) -> Result<Entered, LabError> {
     // Where parts of /proc are masked, as in many containers, the kernel refuses a fresh one. The old
     // one still serves everything but looking up our own children.
     let _ = mount(Some("proc"), "/proc", Some("proc"), tidy | MsFlags::MS_NOEXEC, none);
-    Ok(Entered { outer_pid, in_user_namespace: stage == "user" })
+    let when_interrupted = Arc::new(AtomicU8::new(130));
+    watch_interrupts(Arc::clone(&when_interrupted))?;
+    Ok(Entered { outer_pid, in_user_namespace: stage == "user", when_interrupted })
+}
+
+/// The kernel spares the first process of a PID namespace every signal that it has no handler for.
+fn watch_interrupts(status: Arc<AtomicU8>) -> Result<(), LabError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |source| LabError::Enter { step: "watch for interrupts", source, hint: "" };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let watch = move || {
+        runtime.block_on(async {
+            let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+            let signals = kinds.map(signal);
+            let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = signals else { return };
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            std::process::exit(i32::from(status.load(Ordering::Acquire)));
+        });
+    };
+    thread::Builder::new().name("interrupts".to_owned()).spawn(watch).map(drop).map_err(failed)
 }
 
 impl From<LabError> for io::Error {

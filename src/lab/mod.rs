@@ -16,6 +16,7 @@
 
 pub mod capture;
 mod child;
+pub mod daemon;
 pub mod demo;
 pub mod dump;
 mod enter;
@@ -23,12 +24,15 @@ mod error;
 pub mod link;
 pub mod namespace;
 pub mod nat;
+pub mod site;
 pub mod topology;
 pub mod traffic;
 pub mod wait;
 
 pub use child::Child;
+pub use daemon::Daemon;
 pub use enter::{Entered, Entry, enter};
 pub use error::LabError;
 pub use namespace::Namespace;
+pub use site::{Outer, Plan};
 pub use topology::Lab;

@@ -7,7 +7,7 @@ use std::{
 
 use skybridge::lab::{
     Entered, Lab, LabError,
-    capture::{Direction, Scope, Tap},
+    capture::{Clear, Scope, Tap},
     dump::Dump,
     nat,
     topology::{CLIENT, CLOUD, CLOUD_PUBLIC, CLOUD6, EDGE6, OFFICE, OFFICE_PUBLIC, POD, PODS},
@@ -138,7 +138,7 @@ fn tap(inside: &Entered) -> Result<(), LabError> {
     let lab = Lab::build(inside)?;
     lab.add_plain_routes()?;
     for scope in [Scope::Everything, Scope::ExceptTunnel] {
-        let on = |link| Tap::start(&lab.internet, link, scope, Direction::Both, &[PODS, OFFICE]);
+        let on = |link| Tap::start(&lab.internet, link, scope, Clear::Anything, &[PODS, OFFICE]);
         let (carrier, branch) = (on("carrier0")?, on("branch0")?);
         ping::until_answered(&lab.client, ip(POD), PATIENCE)?;
         knock(&lab, &edge_socket(&lab)?)?;
@@ -197,7 +197,7 @@ fn orphan(lab: &Lab) -> Result<(), LabError> {
 fn stateful_vpc(inside: &Entered) -> Result<(), LabError> {
     let lab = Lab::build(inside)?;
     lab.add_plain_routes()?;
-    let outside = || Tap::start(&lab.igw, "vpc0", Scope::Everything, Direction::Both, &[PODS]);
+    let outside = || Tap::start(&lab.igw, "vpc0", Scope::Everything, Clear::Anything, &[PODS]);
     let (tap, seen) = (outside()?, "the orphan reply is seen outside");
     orphan(&lab)?;
     until(seen, PATIENCE, || {

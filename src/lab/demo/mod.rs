@@ -1,6 +1,21 @@
 //! `skybridge demo`: two real daemons join a made-up office and cloud, and a table shows what held.
+//!
+//! The daemons are this very executable. Every row is measured from outside of them: by traffic
+//! between a machine in the office and a Pod, by taps on the wire, and by dumps of their namespaces.
 
-use std::process::ExitCode;
+mod checks;
+mod progress;
+mod report;
+mod world;
+
+use std::{
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use self::{progress::Progress, report::Report, world::World};
+use super::{Entered, Entry, LabError, enter};
 
 /// What the caller wants of a demo.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -9,6 +24,8 @@ pub struct Options {
     pub keep: bool,
     /// Print one JSON document on standard output instead of a table.
     pub json: bool,
+    /// Only bring the tunnel up and measure its throughput, for longer.
+    pub bench: bool,
 }
 
 /// Runs the demo. Call it before any thread is started: it enters namespaces of its own by starting
@@ -16,6 +33,84 @@ pub struct Options {
 ///
 /// Exit status 0 if every row passed, 1 otherwise.
 pub fn run(options: Options) -> ExitCode {
-    let _ = options;
+    match enter() {
+        Ok(Entry::Outside(status)) => status,
+        Ok(Entry::Inside(inside)) => perform(&inside, options),
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &LabError) -> ExitCode {
+    eprintln!("skybridge demo: {error}");
     ExitCode::FAILURE
+}
+
+/// One row: what is shown, and the measurement behind it, which gives the row's detail.
+type Check = (&'static str, fn(&mut World) -> Result<String, LabError>);
+
+/// Rows that make no sense without a tunnel come after the first.
+const TUNNEL: Check = ("tunnel up", checks::tunnel_up);
+
+const ROWS: &[Check] = &[
+    ("ping, both ways, IPv4 and IPv6", checks::ping),
+    ("64 MiB over HTTP from the Pod to the office", checks::file_to_office),
+    ("64 MiB over HTTP from the office to the Pod", checks::file_to_pod),
+    ("UDP as large as the MTU, and larger", checks::datagrams),
+    ("new IKE and Child SA keys under 10,000 packets/s to the Pod", checks::rekey_to_pod),
+    ("new IKE and Child SA keys under 10,000 packets/s to the office", checks::rekey_to_office),
+    ("only IKE and ESP in UDP on the wire", checks::wire),
+    ("throughput beside plain routing", checks::throughput),
+    ("cloud daemon killed with -9, and back", checks::cloud_killed),
+    ("office daemon killed with -9, and back", checks::office_killed),
+    ("no clear packet at any moment", checks::no_clear_packet),
+];
+
+const BENCH_ROWS: &[Check] = &[("throughput beside plain routing", checks::throughput)];
+
+fn perform(inside: &Entered, options: Options) -> ExitCode {
+    let begun = Instant::now();
+    let progress = Progress::new(options.json);
+    let seconds = Duration::from_secs(if options.bench { 10 } else { 3 });
+    progress.say("building an office, the internet and a cloud, and measuring plain routing");
+    // The daemons are started from threads of this process, so the link leads to this executable.
+    let mut world = match World::build(inside, Path::new("/proc/self/exe"), seconds) {
+        Ok(world) => world,
+        Err(error) => {
+            progress.done();
+            return failed(&error);
+        }
+    };
+    let rows = if options.bench { BENCH_ROWS } else { ROWS };
+    let mut report = Report::default();
+    let total = rows.len() + 2;
+    let up = report.run(&progress, total, TUNNEL, &mut world);
+    for &row in rows {
+        if up {
+            report.run(&progress, total, row, &mut world);
+        } else {
+            report.skip(row.0);
+        }
+    }
+    if options.keep {
+        progress.done();
+        report.print(options.json, begun.elapsed());
+        inside.exit_when_interrupted(u8::from(!report.passed()));
+        eprint!("{}", world.how_to_look_inside(inside));
+        // An interrupt ends the process, and everything in the lab with it.
+        loop {
+            std::thread::park();
+        }
+    }
+    report.run(
+        &progress,
+        total,
+        ("nothing left behind after stop and cleanup", checks::left_behind),
+        &mut world,
+    );
+    progress.done();
+    if !report.passed() {
+        eprint!("{}", world.last_words());
+    }
+    report.print(options.json, begun.elapsed());
+    if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
