@@ -24,8 +24,6 @@ pub struct Options {
     pub keep: bool,
     /// Print one JSON document on standard output instead of a table.
     pub json: bool,
-    /// Only bring the tunnel up and measure its throughput, for longer.
-    pub bench: bool,
 }
 
 /// Runs the demo. Call it before any thread is started: it enters namespaces of its own by starting
@@ -33,9 +31,18 @@ pub struct Options {
 ///
 /// Exit status 0 if every row passed, 1 otherwise.
 pub fn run(options: Options) -> ExitCode {
+    start(options, ROWS, Duration::from_secs(3))
+}
+
+/// As [`run`], but only brings the tunnel up and measures its throughput, for longer. No speed makes it fail.
+pub fn bench(json: bool) -> ExitCode {
+    start(Options { keep: false, json }, BENCH_ROWS, Duration::from_secs(10))
+}
+
+fn start(options: Options, rows: &[Check], measure_for: Duration) -> ExitCode {
     match enter() {
         Ok(Entry::Outside(status)) => status,
-        Ok(Entry::Inside(inside)) => perform(&inside, options),
+        Ok(Entry::Inside(inside)) => perform(&inside, options, rows, measure_for),
         Err(error) => failed(&error),
     }
 }
@@ -67,20 +74,18 @@ const ROWS: &[Check] = &[
 
 const BENCH_ROWS: &[Check] = &[("throughput beside plain routing", checks::throughput)];
 
-fn perform(inside: &Entered, options: Options) -> ExitCode {
+fn perform(inside: &Entered, options: Options, rows: &[Check], measure_for: Duration) -> ExitCode {
     let begun = Instant::now();
     let progress = Progress::new(options.json);
-    let seconds = Duration::from_secs(if options.bench { 10 } else { 3 });
     progress.say("building an office, the internet and a cloud, and measuring plain routing");
     // The daemons are started from threads of this process, so the link leads to this executable.
-    let mut world = match World::build(inside, Path::new("/proc/self/exe"), seconds) {
+    let mut world = match World::build(inside, Path::new("/proc/self/exe"), measure_for) {
         Ok(world) => world,
         Err(error) => {
             progress.done();
             return failed(&error);
         }
     };
-    let rows = if options.bench { BENCH_ROWS } else { ROWS };
     let mut report = Report::default();
     let total = rows.len() + 2;
     let up = report.run(&progress, total, TUNNEL, &mut world);
