@@ -106,6 +106,13 @@ impl<M> Batch<M> {
         }
     }
 
+    /// One packet's octets.
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        let (len, _) = self.packets.get(index)?;
+        let start = index * self.slot_len;
+        self.storage.get(start..start + len)
+    }
+
     /// The packets in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &M)> {
         self.storage
