@@ -86,8 +86,9 @@ pub fn enter() -> Result<Entry, LabError> {
     }
 }
 
-/// Removes what [`enter`] told the inner process, so that a program it starts can enter anew.
-pub(super) fn forget_stage(command: &mut Command) {
+/// Removes what [`enter`] told the inner process, so that a program it starts can enter anew. Programs started
+/// through a [`Namespace`](super::Namespace) need it not.
+pub fn forget_stage(command: &mut Command) {
     command.env_remove(STAGE);
 }
 

@@ -31,7 +31,7 @@ pub mod wait;
 
 pub use child::Child;
 pub use daemon::Daemon;
-pub use enter::{Entered, Entry, enter};
+pub use enter::{Entered, Entry, enter, forget_stage};
 pub use error::LabError;
 pub use namespace::Namespace;
 pub use site::{Outer, Plan};

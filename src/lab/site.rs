@@ -34,6 +34,8 @@ pub struct Plan {
     pub ike: &'static str,
     /// ESP proposals.
     pub esp: &'static str,
+    /// How silence, loss and failure are met, of every peer.
+    pub timing: &'static str,
     /// More lines for the office's table of the cloud peer.
     pub office_extra: String,
     /// More lines for the cloud's table of the office peer.
@@ -49,6 +51,9 @@ impl Default for Plan {
             branch: false,
             ike: "aes256gcm16-prfsha384-x25519",
             esp: "aes256gcm16-x25519",
+            // A lab's round trips are short, and nobody wants to watch the usual minute.
+            timing: "dpd = { delay = \"2s\" }\nretransmit = { base = \"500ms\", tries = 4 }\n\
+                     retry = { base = \"500ms\", cap = \"2s\" }\n",
             office_extra: String::new(),
             cloud_extra: String::new(),
         }
@@ -105,15 +110,15 @@ impl Plan {
         format!(
             "\n[peers.{name}]\nremote = \"{remote}\"\nlocal_id = \"{own}.example.com\"\n\
              remote_id = \"{other}.example.com\"\nauth = {{ psk_file = \"{folder}/{key}\" }}\n\
-             ike = [\"{}\"]\nesp = [\"{}\"]\nstart = \"{start}\"\n",
-            self.ike, self.esp
+             ike = [\"{}\"]\nesp = [\"{}\"]\nstart = \"{start}\"\n{}",
+            self.ike, self.esp, self.timing
         )
     }
 }
 
 fn endpoint(name: &str, folder: &str) -> String {
     format!(
-        "[endpoint]\nname = \"{name}\"\ncontrol = \"{folder}/control.sock\"\nstate_dir = \"{folder}/state\"\n"
+        "[endpoint]\nname = \"{name}\"\ncontrol_socket = \"{folder}/control.sock\"\nstate_dir = \"{folder}/state\"\n"
     )
 }
 

@@ -4,7 +4,13 @@
 //! user namespace; where neither is allowed the whole run fails and says why.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod network;
+mod pair;
+mod recovery;
+mod rekey;
+mod system;
 mod underlay;
+mod unprivileged;
 
 use std::process::ExitCode;
 
@@ -34,7 +40,9 @@ fn main() -> ExitCode {
 }
 
 fn trials(inside: Option<&'static Entered>) -> Vec<Trial> {
-    let all: Vec<Test> = [underlay::TESTS].concat();
+    let all: Vec<Test> =
+        [underlay::TESTS, network::TESTS, rekey::TESTS, recovery::TESTS, system::TESTS, unprivileged::TESTS]
+            .concat();
     all.into_iter()
         .map(|(name, test)| {
             Trial::test(name, move || {
