@@ -1,4 +1,5 @@
 use super::*;
+use crate::crypto::{Prf, prf::prf};
 
 const AAD: &[u8] = b"aad of 8";
 const TRAILER: &[u8] = &[0, 0, 0, 1];
@@ -55,6 +56,15 @@ fn a_change_of_any_input_is_detected() {
             }
         }
     }
+}
+
+#[test]
+fn the_mac_of_cbc_covers_aad_iv_ciphertext_and_trailer_in_that_order() {
+    let key = key(Cipher::AesCbc { key_bits: 128 }, Some(Integrity::HmacSha384_192));
+    let (iv, mut data, mut icv) = ([9; 16], [0x5a; 32], [0; 24]);
+    key.seal(&iv, AAD, TRAILER, &mut data, &mut icv).unwrap();
+    let expected = prf(Prf::HmacSha384, &[7; 48], &[AAD, &iv, &data, TRAILER]);
+    assert_eq!(icv, expected.expose()[..24]);
 }
 
 #[test]
