@@ -25,6 +25,7 @@
 mod desired;
 mod error;
 mod finding;
+mod inspect;
 mod netlink;
 mod plan;
 mod reconcile;
@@ -38,6 +39,7 @@ pub mod privileges;
 pub use desired::{Desired, Options, TunnelRoute, WhenStopped};
 pub use error::SystemError;
 pub use finding::{Finding, Severity};
+pub use inspect::{TrafficSample, TrafficWatch};
 pub use underlay::{LocalAddress, Underlay};
 
 use std::net::IpAddr;
@@ -133,6 +135,7 @@ pub struct System {
     netlink: Netlink,
     commands: mpsc::Sender<Command>,
     desired: watch::Receiver<Desired>,
+    ports: [u16; 2],
 }
 
 impl System {
@@ -151,7 +154,7 @@ impl System {
         let (shared, desired) = watch::channel(Desired::default());
         let machine = Machine::new(netlink.clone(), state, event_sender, shared).await?;
         tokio::spawn(task::run(machine, monitor, inbox, options.debounce, options.poll));
-        Ok((Self { netlink, commands, desired }, events))
+        Ok((Self { netlink, commands, desired, ports: options.ports }, events))
     }
 
     async fn ask(
@@ -203,7 +206,8 @@ impl System {
     /// IPsec, occupied ports, a wrong clock. Bounded in time; never fails, but says what could not be
     /// looked at.
     pub async fn inspect(&self) -> Vec<Finding> {
-        Vec::new()
+        let desired = self.desired.borrow().clone();
+        inspect::inspect(&self.netlink, &desired, self.ports).await
     }
 }
 
