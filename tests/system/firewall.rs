@@ -159,7 +159,7 @@ async fn eaten(net: Net) {
             device.send(&inner_packet()).unwrap();
         }
         sent += 100;
-        watch.observe(TrafficSample { to_kernel: sent })
+        watch.observe(TrafficSample { to_kernel: sent, ..TrafficSample::default() })
     };
     assert_eq!(round(&mut watch), []);
     assert_eq!(round(&mut watch), []);

@@ -76,7 +76,19 @@ fn parse_rule(value: &Value) -> Rule {
         };
         let target = || text(body, "target").unwrap_or_default().to_owned();
         match kind.as_str() {
-            "match" => rule.matches.push(parse_match(body)),
+            "match" => {
+                let found = parse_match(body);
+                // A field of a transport header says the protocol, whatever else it says.
+                if found == Match::Unknown
+                    && let Some(transport) = body
+                        .get("left")
+                        .and_then(|left| text(left.get("payload")?, "protocol"))
+                        .filter(|name| matches!(*name, "tcp" | "udp" | "icmp" | "icmpv6" | "sctp" | "esp"))
+                {
+                    rule.matches.push(Match::Protocol(vec![transport.to_owned()]));
+                }
+                rule.matches.push(found);
+            }
             "accept" => rule.verdict = Some(Verdict::Accept),
             "drop" | "reject" => rule.verdict = Some(Verdict::Drop),
             "return" => rule.verdict = Some(Verdict::Return),
