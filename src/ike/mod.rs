@@ -9,16 +9,30 @@
 //!
 //! It does not carry ESP: a negotiated Child SA leaves by [`Event::ChildInstalled`] with its keys.
 
+mod auth;
+mod channel;
 pub mod config;
+pub mod contents;
+mod context;
+mod cookie;
+mod endpoint;
 pub mod event;
+mod exchange;
+mod fragment;
+mod nat;
+mod rekey;
+mod retransmit;
+mod sa;
 pub mod status;
 pub mod time;
 mod timer;
+mod window;
 
 pub use config::{
     ChildConfig, ChildLifetime, ChildName, EndpointSettings, IkeLifetime, Lifetimes, LocalAuth, MtuProbe, PeerConfig, PeerName,
     RemoteAddress, RemoteAuth, StartPolicy, Timing,
 };
+pub use endpoint::Endpoint;
 pub use event::{
     ChildInstall, ChildSaId, Command, CommandError, Datagram, DownReason, Event, IkeSaId, KeyLog, Limits, Transmit, TransmitKind,
 };

@@ -1,0 +1,228 @@
+//! One Child SA pair as the IKE SA knows it, from installation to the end of its lingering.
+
+use std::time::Instant;
+
+use crate::crypto::{ChildKeys, EspSuite};
+use crate::ike::config::{ChildConfig, ChildLifetime, ChildName};
+use crate::ike::context::Context;
+use crate::ike::event::{ChildInstall, ChildSaId, DownReason, Event, KeyLog, Limits};
+use crate::policy::SelectorSet;
+
+use super::{Core, Established};
+
+/// How a Child SA stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChildPhase {
+    /// In use.
+    Live,
+    /// The peer's rekey made this successor; the peer deletes the old one, or we do at `close_by`.
+    Replaced,
+    /// We are going to delete it, or have sent the Delete.
+    Deleting,
+    /// Both ends know that it is over; it still receives until `close_by`.
+    Lingering,
+}
+
+/// A Child SA.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) id: ChildSaId,
+    pub(crate) name: ChildName,
+    pub(crate) suite: EspSuite,
+    pub(crate) inbound_spi: u32,
+    pub(crate) outbound_spi: u32,
+    pub(crate) local_ts: SelectorSet,
+    pub(crate) remote_ts: SelectorSet,
+    pub(crate) phase: ChildPhase,
+    pub(crate) outbound_active: bool,
+    pub(crate) installed: Instant,
+    pub(crate) soft: Option<Instant>,
+    pub(crate) hard: Option<Instant>,
+    /// When a replaced one is deleted by us after all, or a lingering one is removed.
+    pub(crate) close_by: Option<Instant>,
+    pub(crate) close_reason: DownReason,
+    /// The lower nonce of the exchange that made it.
+    pub(crate) lowest: Vec<u8>,
+    /// The one whose traffic it takes over.
+    pub(crate) replaces: Option<ChildSaId>,
+}
+
+impl Child {
+    pub(crate) fn is_live(&self) -> bool {
+        self.phase == ChildPhase::Live
+    }
+}
+
+/// What an exchange has negotiated.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) config: ChildConfig,
+    pub(crate) suite: EspSuite,
+    pub(crate) inbound_spi: u32,
+    pub(crate) outbound_spi: u32,
+    pub(crate) keys: ChildKeys,
+    /// Whether we initiated the exchange.
+    pub(crate) initiator: bool,
+    pub(crate) local_ts: SelectorSet,
+    pub(crate) remote_ts: SelectorSet,
+    pub(crate) lowest: Vec<u8>,
+    pub(crate) replaces: Option<ChildSaId>,
+    pub(crate) outbound_active: bool,
+}
+
+fn jittered(ctx: &mut Context<'_>, limit: Option<u64>, jitter: f64) -> Option<u64> {
+    let limit = limit?;
+    let mut octets = [0; 2];
+    ctx.random.fill(&mut octets);
+    let share = jitter.clamp(0.0, 0.9) * f64::from(u16::from_be_bytes(octets)) / f64::from(u16::MAX);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a share of the limit")]
+    let off = (limit as f64 * share) as u64;
+    Some(limit.saturating_sub(off))
+}
+
+impl Established {
+    /// Installs a Child SA and tells the caller; its keys leave this layer.
+    pub(crate) fn install(&mut self, core: &Core, ctx: &mut Context<'_>, made: Made) -> ChildSaId {
+        let id = ctx.registry.child_id();
+        let now = ctx.now.mono;
+        let lifetime: ChildLifetime = made.config.lifetime;
+        let soft = lifetime.rekey_time.map(|span| now + span - ctx.jitter(span.mul_f64(lifetime.jitter.clamp(0.0, 0.9))));
+        let hard = lifetime.hard_time.map(|span| now + span);
+        let limits = Limits {
+            soft_bytes: jittered(ctx, lifetime.rekey_bytes, lifetime.jitter),
+            hard_bytes: lifetime.hard_bytes,
+            soft_packets: jittered(ctx, lifetime.rekey_packets, lifetime.jitter),
+            hard_packets: lifetime.hard_packets,
+        };
+        let (outbound_keys, inbound_keys) = if made.initiator {
+            (made.keys.initiator_to_responder, made.keys.responder_to_initiator)
+        } else {
+            (made.keys.responder_to_initiator, made.keys.initiator_to_responder)
+        };
+        if ctx.settings.key_log {
+            for (spi, keys, inbound) in [(made.inbound_spi, &inbound_keys, true), (made.outbound_spi, &outbound_keys, false)] {
+                let (here, there) = (core.path.local, Some(core.path.remote.ip()));
+                let (source, destination) = if inbound { (there, here) } else { (here, there) };
+                ctx.event(Event::KeyLog(KeyLog::Esp {
+                    source,
+                    destination,
+                    spi,
+                    encryption: keys.encryption.clone(),
+                    integrity: keys.integrity.clone(),
+                    suite: made.suite,
+                }));
+            }
+        }
+        let child = Child {
+            id,
+            name: made.config.name.clone(),
+            suite: made.suite,
+            inbound_spi: made.inbound_spi,
+            outbound_spi: made.outbound_spi,
+            local_ts: made.local_ts.clone(),
+            remote_ts: made.remote_ts.clone(),
+            phase: ChildPhase::Live,
+            outbound_active: made.outbound_active,
+            installed: now,
+            soft,
+            hard,
+            close_by: None,
+            close_reason: DownReason::Replaced,
+            lowest: made.lowest,
+            replaces: made.replaces,
+        };
+        if made.outbound_active {
+            self.take_outbound(&made.config.name);
+        }
+        self.children.insert(id, child);
+        ctx.counters.child_installed += 1;
+        ctx.event(Event::ChildInstalled(Box::new(ChildInstall {
+            id,
+            peer: self.peer.name.clone(),
+            child: made.config.name,
+            ike: core.id,
+            suite: made.suite,
+            inbound_spi: made.inbound_spi,
+            outbound_spi: made.outbound_spi,
+            inbound_keys,
+            outbound_keys,
+            local_ts: made.local_ts,
+            remote_ts: made.remote_ts,
+            local: core.path.local,
+            remote: core.path.remote,
+            initiator: made.initiator,
+            outbound_active: made.outbound_active,
+            replaces: made.replaces,
+            limits,
+        })));
+        id
+    }
+
+    fn take_outbound(&mut self, name: &ChildName) {
+        for child in self.children.values_mut().filter(|child| child.name == *name) {
+            child.outbound_active = false;
+        }
+    }
+
+    /// Packets now go out on this Child SA.
+    pub(crate) fn activate(&mut self, ctx: &mut Context<'_>, id: ChildSaId) {
+        let Some(child) = self.children.get(&id) else { return };
+        if child.outbound_active {
+            return;
+        }
+        let name = child.name.clone();
+        self.take_outbound(&name);
+        if let Some(child) = self.children.get_mut(&id) {
+            child.outbound_active = true;
+        }
+        ctx.event(Event::OutboundActivated { child: id });
+    }
+
+    /// Before a Child SA stops sending: its youngest live sibling takes over.
+    fn hand_over(&mut self, ctx: &mut Context<'_>, id: ChildSaId) {
+        let Some(child) = self.children.get(&id).filter(|child| child.outbound_active) else { return };
+        let heir = self.children.values().rev().find(|other| other.id != id && other.name == child.name && other.is_live());
+        if let Some(heir) = heir.map(|heir| heir.id) {
+            self.activate(ctx, heir);
+        }
+    }
+
+    /// Removes a Child SA at once.
+    pub(crate) fn remove_child(&mut self, ctx: &mut Context<'_>, id: ChildSaId, reason: DownReason) {
+        self.hand_over(ctx, id);
+        if let Some(child) = self.children.remove(&id) {
+            ctx.registry.free_child_spi(child.inbound_spi);
+            ctx.event(Event::ChildRemoved { child: id, reason });
+        }
+    }
+
+    /// Both ends know that the Child SA is over. One with a live sibling still receives for a while.
+    pub(crate) fn finish_child(&mut self, ctx: &mut Context<'_>, id: ChildSaId, reason: DownReason) {
+        self.hand_over(ctx, id);
+        let Some(child) = self.children.get(&id) else { return };
+        let replaced = self.children.values().any(|other| other.id != id && other.name == child.name && other.is_live());
+        if !replaced || reason == DownReason::Redundant {
+            self.remove_child(ctx, id, reason);
+        } else if let Some(child) = self.children.get_mut(&id) {
+            child.phase = ChildPhase::Lingering;
+            child.close_by = Some(ctx.now.mono + self.peer.timing.linger);
+            child.close_reason = DownReason::Replaced;
+        }
+    }
+
+    /// Plans to delete children of these names.
+    pub(crate) fn close_children(&mut self, chosen: impl Fn(&ChildName) -> bool, reason: &DownReason) {
+        let mut doomed = Vec::new();
+        for child in self.children.values_mut().filter(|child| chosen(&child.name)) {
+            if matches!(child.phase, ChildPhase::Live | ChildPhase::Replaced) {
+                child.phase = ChildPhase::Deleting;
+                child.close_reason = reason.clone();
+                doomed.push(child.id);
+            }
+        }
+        for id in doomed {
+            self.want(super::Task::DeleteChild(id));
+        }
+        self.wanted.retain(|plan| !matches!(&plan.task, super::Task::CreateChild { name, .. } if chosen(name)));
+    }
+}
