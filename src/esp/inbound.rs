@@ -116,6 +116,14 @@ impl InboundSa {
         })
     }
 
+    /// The same SA after `highest` was received, as when it is taken over with its keys. Nothing up to
+    /// `highest` is accepted any more.
+    #[must_use]
+    pub fn continuing(self, highest: u64) -> Self {
+        self.replay().continue_after(highest);
+        self
+    }
+
     /// The Child SA it belongs to.
     pub fn child(&self) -> ChildId {
         self.child
@@ -294,3 +302,7 @@ impl fmt::Debug for InboundSa {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "inbound/tests.rs"]
+mod tests;

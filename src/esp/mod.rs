@@ -9,6 +9,8 @@
 mod counters;
 mod drop_reason;
 pub mod ecn;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod inbound;
 mod limits;
 mod mtu;

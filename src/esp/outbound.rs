@@ -84,6 +84,13 @@ impl OutboundSa {
         })
     }
 
+    /// The same SA after `last_sequence` was used, as when it is taken over with its keys.
+    #[must_use]
+    pub fn continuing(mut self, last_sequence: u64) -> Self {
+        self.next_sequence = AtomicU64::new(last_sequence.saturating_add(1));
+        self
+    }
+
     /// The Child SA it belongs to.
     pub fn child(&self) -> ChildId {
         self.child
@@ -267,3 +274,7 @@ fn low(sequence: u64) -> u32 {
 pub(crate) fn is_aligned(suite: &EspSuite, ciphertext_len: usize) -> bool {
     ciphertext_len > 0 && ciphertext_len.is_multiple_of(alignment(suite))
 }
+
+#[cfg(test)]
+#[path = "outbound/tests.rs"]
+mod tests;

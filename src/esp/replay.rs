@@ -47,6 +47,16 @@ impl ReplayWindow {
         }
     }
 
+    /// Forgets everything and takes all numbers up to `highest` as received.
+    pub fn continue_after(&mut self, highest: u64) {
+        self.highest = highest;
+        self.words.fill(u64::MAX);
+        // Numbers above the highest share its word and are still to come.
+        if let Some(word) = self.words.get_mut((highest / WORD_BITS & self.mask) as usize) {
+            *word = u64::MAX >> (WORD_BITS - 1 - highest % WORD_BITS);
+        }
+    }
+
     /// The packets the window spans.
     pub fn size(&self) -> u64 {
         self.window

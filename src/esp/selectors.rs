@@ -64,7 +64,3 @@ fn covers_but_for_ports(sender: &SelectorSet, receiver: &SelectorSet, packet: &P
     };
     one_end(sender, packet.src) && one_end(receiver, packet.dst)
 }
-
-#[cfg(test)]
-#[path = "selectors/tests.rs"]
-mod tests;

@@ -119,3 +119,17 @@ fn a_jump_over_the_whole_ring_forgets_everything_in_it() {
     }
     assert_eq!(window.check(1_000_000 - window.size()), Err(DropReason::ReplayTooOld));
 }
+
+#[test]
+fn a_window_that_continues_takes_nothing_old_and_everything_new() {
+    for highest in [1, 63, 64, 1_000, u64::MAX - 5] {
+        let mut window = ReplayWindow::new(256);
+        window.continue_after(highest);
+        for old in highest.saturating_sub(500).max(1)..=highest {
+            assert!(window.check(old).is_err(), "{old} after {highest}");
+        }
+        assert_eq!(window.commit(highest + 2), Ok(Freshness::Highest));
+        assert_eq!(window.commit(highest + 1), Ok(Freshness::Late));
+        assert_eq!(window.commit(highest + 5), Ok(Freshness::Highest));
+    }
+}
