@@ -1,1 +1,3 @@
-
+mod doubles;
+mod drops;
+mod flows;
