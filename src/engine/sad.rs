@@ -1,0 +1,251 @@
+//! The SAD: every Child SA with both halves, the path of its peer, and what dead SAs had carried.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{esp_id, esp_limits};
+use crate::crypto::CryptoError;
+use crate::esp::{InboundConfig, InboundSa, OutboundConfig, OutboundSa, Path, PathState, SaSelectors};
+use crate::ike::{ChildInstall, ChildName, ChildSaId, PeerName};
+
+/// What a configured child has carried since the start, over all its SAs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChildTraffic {
+    /// Packets received and accepted.
+    pub packets_in: u64,
+    /// Inner octets received and accepted.
+    pub octets_in: u64,
+    /// Packets sent.
+    pub packets_out: u64,
+    /// Inner octets sent.
+    pub octets_out: u64,
+}
+
+impl ChildTraffic {
+    fn add(&mut self, inbound: &InboundSa, outbound: &OutboundSa) {
+        self.packets_in += inbound.counters().packets();
+        self.octets_in += inbound.counters().octets();
+        self.packets_out += outbound.counters().packets();
+        self.octets_out += outbound.counters().octets();
+    }
+}
+
+/// One Child SA.
+#[derive(Debug)]
+struct Entry {
+    peer: PeerName,
+    child: ChildName,
+    inbound: Arc<InboundSa>,
+    outbound: Arc<OutboundSa>,
+    selectors: SaSelectors,
+    /// Whether packets go out on it.
+    active: bool,
+    replaces: Option<ChildSaId>,
+    path: Arc<Path>,
+}
+
+/// What is known of the MTU towards a peer.
+#[derive(Clone, Copy, Debug)]
+struct PeerMtu {
+    interface: u16,
+    measured: Option<u16>,
+}
+
+impl PeerMtu {
+    fn outer(self) -> u16 {
+        self.measured.map_or(self.interface, |measured| measured.min(self.interface))
+    }
+}
+
+/// All Child SAs.
+#[derive(Debug)]
+pub struct Sad {
+    replay_window: u32,
+    entries: BTreeMap<ChildSaId, Entry>,
+    mtus: BTreeMap<PeerName, PeerMtu>,
+    retired: BTreeMap<(PeerName, ChildName), ChildTraffic>,
+}
+
+impl Sad {
+    pub(super) fn new(replay_window: u32) -> Self {
+        Self { replay_window, entries: BTreeMap::new(), mtus: BTreeMap::new(), retired: BTreeMap::new() }
+    }
+
+    /// Whether there is no Child SA.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many Child SAs there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn install(
+        &mut self,
+        install: ChildInstall,
+        interface_mtu: u16,
+        max_inner_mtu: Option<u16>,
+    ) -> Result<(), CryptoError> {
+        let mtu = self
+            .mtus
+            .entry(install.peer.clone())
+            .or_insert(PeerMtu { interface: interface_mtu, measured: None });
+        let state = PathState { local: install.local, remote: install.remote, outer_mtu: mtu.outer() };
+        let path = self
+            .entries
+            .values()
+            .find(|entry| entry.peer == install.peer && entry.path.get() == state)
+            .map_or_else(|| Path::new(state), |entry| Arc::clone(&entry.path));
+        let selectors = SaSelectors { local: install.local_ts, remote: install.remote_ts };
+        let child = esp_id(install.id);
+        let limits = esp_limits(install.limits);
+        let inbound = InboundSa::new(InboundConfig {
+            child,
+            spi: install.inbound_spi,
+            suite: install.suite,
+            keys: &install.inbound_keys,
+            path: Arc::clone(&path),
+            limits,
+            selectors: selectors.clone(),
+            replay_window: self.replay_window,
+            max_inner_mtu,
+        })?;
+        let outbound = OutboundSa::new(OutboundConfig {
+            child,
+            spi: install.outbound_spi,
+            suite: install.suite,
+            keys: &install.outbound_keys,
+            path: Arc::clone(&path),
+            limits,
+            max_inner_mtu,
+        })?;
+        let entry = Entry {
+            peer: install.peer,
+            child: install.child,
+            inbound: Arc::new(inbound),
+            outbound: Arc::new(outbound),
+            selectors,
+            active: false,
+            replaces: install.replaces,
+            path,
+        };
+        self.entries.insert(install.id, entry);
+        if install.outbound_active {
+            self.activate(install.id);
+        }
+        Ok(())
+    }
+
+    /// Sends on `id` from now on, and no longer on what it replaces. Tells whether that changes
+    /// anything.
+    pub(super) fn activate(&mut self, id: ChildSaId) -> bool {
+        let Some(entry) = self.entries.get_mut(&id) else { return false };
+        entry.active = true;
+        if let Some(old) = entry.replaces.and_then(|old| self.entries.get_mut(&old)) {
+            old.active = false;
+        }
+        true
+    }
+
+    /// Removes a Child SA; gives its peer and name.
+    pub(super) fn remove(&mut self, id: ChildSaId) -> Option<(PeerName, ChildName)> {
+        let entry = self.entries.remove(&id)?;
+        let name = (entry.peer, entry.child);
+        self.retired.entry(name.clone()).or_default().add(&entry.inbound, &entry.outbound);
+        if !self.entries.values().any(|other| other.peer == name.0) {
+            self.mtus.remove(&name.0);
+        }
+        Some(name)
+    }
+
+    /// Every inbound half.
+    pub(super) fn inbound(&self) -> Vec<Arc<InboundSa>> {
+        self.entries.values().map(|entry| Arc::clone(&entry.inbound)).collect()
+    }
+
+    /// The outbound halves that carry a child's packets, newest first.
+    pub(super) fn outbound_of(
+        &self,
+        peer: &PeerName,
+        child: &ChildName,
+    ) -> impl Iterator<Item = (SaSelectors, Arc<OutboundSa>)> {
+        self.entries
+            .values()
+            .rev()
+            .filter(move |entry| entry.active && entry.peer == *peer && entry.child == *child)
+            .map(|entry| (entry.selectors.clone(), Arc::clone(&entry.outbound)))
+    }
+
+    pub(super) fn set_path(&mut self, children: &[ChildSaId], local: Option<IpAddr>, remote: SocketAddr) {
+        for entry in children.iter().filter_map(|child| self.entries.get(child)) {
+            entry.path.set_addresses(local, remote);
+        }
+    }
+
+    pub(super) fn set_measured_mtu(&mut self, peer: &PeerName, outer_mtu: u16) {
+        self.change_mtu(peer, |mtu| mtu.measured = Some(outer_mtu));
+    }
+
+    pub(super) fn set_interface_mtu(&mut self, peer: &PeerName, outer_mtu: u16) {
+        self.change_mtu(peer, |mtu| mtu.interface = outer_mtu);
+    }
+
+    fn change_mtu(&mut self, peer: &PeerName, change: impl FnOnce(&mut PeerMtu)) {
+        let Some(mtu) = self.mtus.get_mut(peer) else { return };
+        change(mtu);
+        let outer = mtu.outer();
+        for entry in self.entries.values().filter(|entry| entry.peer == *peer) {
+            entry.path.set_outer_mtu(outer);
+        }
+    }
+
+    /// The outer and inner MTU in use towards `peer`.
+    pub(super) fn mtu(&self, peer: &PeerName) -> Option<(u16, u16)> {
+        let entry = self.entries.values().rev().find(|entry| entry.peer == *peer)?;
+        Some((entry.path.get().outer_mtu, entry.outbound.inner_mtu()))
+    }
+
+    pub(super) fn peer_at(&self, remote: SocketAddr) -> Option<PeerName> {
+        let entry = self.entries.values().find(|entry| entry.path.get().remote == remote)?;
+        Some(entry.peer.clone())
+    }
+
+    pub(super) fn remotes(&self) -> Vec<IpAddr> {
+        let mut remotes: Vec<_> = self.entries.values().map(|entry| entry.path.get().remote.ip()).collect();
+        remotes.sort_unstable();
+        remotes.dedup();
+        remotes
+    }
+
+    /// When each Child SA last received and last sent, by the engine's clock.
+    pub(super) fn last_used(&self, epoch: Instant) -> Vec<(ChildSaId, Option<Instant>, Option<Instant>)> {
+        let at = |millis: Option<u64>| millis.map(|millis| epoch + Duration::from_millis(millis));
+        self.entries
+            .iter()
+            .map(|(id, entry)| {
+                (*id, at(entry.inbound.counters().last_used()), at(entry.outbound.counters().last_used()))
+            })
+            .collect()
+    }
+
+    /// When a packet last arrived for a child: milliseconds of the data path's clock.
+    pub fn last_inbound(&self, peer: &PeerName, child: &ChildName) -> Option<u64> {
+        self.entries
+            .values()
+            .filter(|entry| entry.peer == *peer && entry.child == *child)
+            .filter_map(|entry| entry.inbound.counters().last_used())
+            .max()
+    }
+
+    /// What a configured child has carried, dead SAs included.
+    pub fn traffic(&self, peer: &PeerName, child: &ChildName) -> ChildTraffic {
+        let mut traffic = self.retired.get(&(peer.clone(), child.clone())).copied().unwrap_or_default();
+        for entry in self.entries.values().filter(|entry| entry.peer == *peer && entry.child == *child) {
+            traffic.add(&entry.inbound, &entry.outbound);
+        }
+        traffic
+    }
+}
