@@ -7,6 +7,7 @@ pub(super) const SET: u8 = 0x31;
 pub(super) const OID: u8 = 0x06;
 pub(super) const INTEGER: u8 = 0x02;
 pub(super) const BIT_STRING: u8 = 0x03;
+#[cfg(test)]
 pub(super) const OCTET_STRING: u8 = 0x04;
 pub(super) const NULL: u8 = 0x05;
 

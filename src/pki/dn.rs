@@ -54,6 +54,9 @@ struct Attribute {
     value: Vec<u8>,
 }
 
+/// Arcs of the type, string tag, value.
+pub(super) type SingleAttribute = (Vec<u64>, u8, Vec<u8>);
+
 /// A distinguished name. Equality is by octets; [`DistinguishedName::matches`] compares names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DistinguishedName {
@@ -139,7 +142,7 @@ impl DistinguishedName {
     }
 
     /// Arcs of the type, string tag and value of each attribute; `None` if a relative name has several.
-    pub(super) fn single_attributes(&self) -> Option<Vec<(Vec<u64>, u8, Vec<u8>)>> {
+    pub(super) fn single_attributes(&self) -> Option<Vec<SingleAttribute>> {
         self.relative
             .iter()
             .map(|relative| {

@@ -94,7 +94,6 @@ impl Identity {
                 "dn" => return parse_dn(rest),
                 "keyid" => return parse_key_id(rest),
                 "keyid-text" => return nonempty(rest).map(|rest| Self::new(IdType::KEY_ID, rest.as_bytes())),
-                "any" => {}
                 _ => {}
             }
         }

@@ -300,10 +300,10 @@ fn wrong_usages_are_refused_and_named() {
 #[test]
 fn path_lengths_are_kept() {
     let zero = IsCa::Ca(BasicConstraints::Constrained(0));
-    intermediate_with(|params| params.is_ca = zero.clone()).unwrap();
+    intermediate_with(|params| params.is_ca = zero).unwrap();
     let root = self_signed(ca_params("root"));
     let mut params = ca_params("middle");
-    params.is_ca = zero.clone();
+    params.is_ca = zero;
     let middle = signed(params, &root);
     let lower = signed(ca_params("lower"), &middle);
     let leaf = signed(leaf_params(NAME), &lower);
