@@ -52,6 +52,7 @@ pub struct CertificateInfo {
     pub(super) not_before: i64,
     pub(super) not_after: i64,
     pub(super) names: Vec<SubjectAltName>,
+    /// RFC 4945 section 5.1.3.2: digitalSignature or nonRepudiation, or no key usage at all.
     pub(super) digital_signature: bool,
     pub(super) cert_sign: bool,
     pub(super) is_ca: bool,
@@ -99,7 +100,9 @@ impl CertificateInfo {
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
             names: names(certificate)?,
-            digital_signature: usage.as_ref().is_none_or(|usage| usage.value.digital_signature()),
+            digital_signature: usage
+                .as_ref()
+                .is_none_or(|usage| usage.value.digital_signature() || usage.value.non_repudiation()),
             cert_sign: usage.as_ref().is_none_or(|usage| usage.value.key_cert_sign()),
             is_ca: constraints.as_ref().is_some_and(|constraints| constraints.value.ca),
             path_length: constraints.and_then(|constraints| constraints.value.path_len_constraint),
@@ -232,10 +235,15 @@ fn alt_name(name: &GeneralName<'_>) -> SubjectAltName {
     }
 }
 
+/// Whether a file is DER rather than PEM, which may begin with any text.
+pub(super) fn is_der(octets: &[u8]) -> bool {
+    octets.first() == Some(&super::der::SEQUENCE) && !octets.windows(11).any(|text| text == b"-----BEGIN ")
+}
+
 /// The DER blocks of one PEM label, or the octets themselves where they are DER.
 pub(super) fn blocks(octets: &[u8], labels: &[&str], wanted: &'static str) -> Result<Vec<Vec<u8>>, PkiError> {
     const MAX_BLOCKS: usize = 1024;
-    if octets.first() == Some(&super::der::SEQUENCE) {
+    if is_der(octets) {
         return Ok(vec![octets.to_vec()]);
     }
     let parsed = pem::parse_many(octets)

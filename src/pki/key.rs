@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::auth::{Hash, Scheme};
+use super::certificate::is_der;
 use super::error::PkiError;
 use super::identity::escape;
 use super::public_key::PublicKey;
@@ -71,7 +72,7 @@ impl PrivateKey {
                 limit: MAX_KEY_FILE,
             });
         }
-        if octets.first() == Some(&super::der::SEQUENCE) {
+        if is_der(octets) {
             return Self::from_der(octets);
         }
         let blocks = pem::parse_many(octets)

@@ -53,7 +53,7 @@ impl LocalCertificate {
         let leaf = all
             .iter()
             .find(|certificate| certificate.key.as_ref().is_ok_and(|public| key.matches(public)))
-            .or_else(|| all.iter().find(|certificate| certificate.key.is_err()))
+            .or_else(|| all.first().filter(|certificate| certificate.key.is_err()))
             .cloned();
         let Some(leaf) = leaf else {
             let subject = all.first().map(CertificateInfo::subject).unwrap_or_default();

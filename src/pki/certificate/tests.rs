@@ -87,6 +87,12 @@ fn blocks_of_other_kinds_are_skipped() {
     );
 }
 
+#[test]
+fn text_before_the_first_block_is_skipped() {
+    let file = [b"0 s:CN=gw\n", data!("p256.pem")].concat();
+    assert_eq!(blocks(&file, CERTIFICATE_LABELS, "certificate").unwrap(), [der(data!("p256.pem"))]);
+}
+
 proptest! {
     #[test]
     fn damaged_certificates_never_panic(at in any::<prop::sample::Index>(), value: u8, cut in any::<prop::sample::Index>()) {

@@ -103,6 +103,7 @@ fn each_purpose_that_fits_ike_is_accepted_and_none_at_all() {
         leaf_with(|params| params.extended_key_usages = purposes).unwrap();
     }
     leaf_with(|params| params.key_usages.clear()).unwrap();
+    leaf_with(|params| params.key_usages = vec![KeyUsagePurpose::ContentCommitment]).unwrap();
 }
 
 #[test]
