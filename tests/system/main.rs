@@ -3,7 +3,7 @@
 //!
 //! `main` enters new namespaces while it is the only thread; each test then runs on a thread with a
 //! further network namespace, so nothing here touches the host's network.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 mod cleanup;
 mod firewall;
