@@ -16,16 +16,17 @@ pub mod selector_set;
 pub mod transforms;
 pub mod verify;
 mod wire_selectors;
-pub(crate) mod words;
+mod words;
 
 pub use narrow::{NarrowError, Narrowed, accept_answer, choose, narrow, single_pair};
 pub use packet::PacketSummary;
 pub use proposal::{Proposal, ProposalError, ProposalKind};
 pub use select::{
-    NoProposal, Pfs, Preference, SelectedEsp, SelectedIke, Selection, select_esp, select_esp_with, select_ike,
-    select_ike_with,
+    NoProposal, Pfs, Preference, SelectedEsp, SelectedIke, Selection, select_esp, select_esp_with,
+    select_ike, select_ike_with,
 };
 pub use selector::{PortRange, SelectorError, TrafficSelector};
 pub use selector_set::SelectorSet;
 pub use transforms::{describe, offer};
 pub use verify::{ChoiceError, verify_esp, verify_ike};
+pub use words::nearest as nearest_word;

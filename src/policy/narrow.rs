@@ -40,7 +40,9 @@ pub enum NarrowError {
         asked_remote: SelectorSet,
     },
     /// An answer with more than was offered.
-    #[error("the peer answered with {answered}, which is not inside the {end} selectors we offered ({offered})")]
+    #[error(
+        "the peer answered with {answered}, which is not inside the {end} selectors we offered ({offered})"
+    )]
     Wider {
         /// `local` or `remote`.
         end: &'static str,
@@ -92,7 +94,8 @@ pub fn narrow(
             asked_remote: asked_remote.clone(),
         });
     }
-    let first = |asked: &SelectorSet, left: &SelectorSet| asked.first().is_some_and(|first| left.includes(first));
+    let first =
+        |asked: &SelectorSet, left: &SelectorSet| asked.first().is_some_and(|first| left.includes(first));
     let covers_first = first(asked_local, &local) && first(asked_remote, &remote);
     let whole = asked_local.is_subset_of(&local) && asked_remote.is_subset_of(&remote);
     Ok(Narrowed { local, remote, covers_first, whole })
@@ -139,7 +142,8 @@ pub fn accept_answer(
         .map(|narrowed| Narrowed {
             covers_first: offered_local.first().is_some_and(|first| narrowed.local.includes(first))
                 && offered_remote.first().is_some_and(|first| narrowed.remote.includes(first)),
-            whole: offered_local.is_subset_of(&narrowed.local) && offered_remote.is_subset_of(&narrowed.remote),
+            whole: offered_local.is_subset_of(&narrowed.local)
+                && offered_remote.is_subset_of(&narrowed.remote),
             ..narrowed
         })
 }

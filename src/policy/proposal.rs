@@ -156,7 +156,11 @@ impl Proposal {
                 Some(Word::Group(group)) => push_new(&mut proposal.groups, group),
                 Some(Word::Prf(_)) if kind == ProposalKind::Esp => {
                     let hint = "leave it out; a PRF belongs to the IKE proposal";
-                    return fail(span, format!("`{raw}` is a PRF, which an ESP proposal has none of"), Some(hint));
+                    return fail(
+                        span,
+                        format!("`{raw}` is a PRF, which an ESP proposal has none of"),
+                        Some(hint),
+                    );
                 }
                 Some(Word::Prf(prf)) => push_new(&mut proposal.prfs, prf),
                 Some(Word::Esn(_)) if kind == ProposalKind::Ike => {
@@ -192,14 +196,18 @@ impl Proposal {
             (Some(aead), Some(plain)) => {
                 return fail(
                     whole,
-                    format!("`{aead}` authenticates by itself and `{plain}` does not: they cannot share a proposal"),
+                    format!(
+                        "`{aead}` authenticates by itself and `{plain}` does not: they cannot share a proposal"
+                    ),
                     "write two proposals".to_owned(),
                 );
             }
             (Some(aead), None) => {
                 if let (Some(span), Some(integrity)) = (first_integrity, self.integrity.first()) {
                     let hint = match kind {
-                        ProposalKind::Ike => format!("leave it out, or write {} if a PRF is meant", integrity.default_prf()),
+                        ProposalKind::Ike => {
+                            format!("leave it out, or write {} if a PRF is meant", integrity.default_prf())
+                        }
                         ProposalKind::Esp => "leave it out".to_owned(),
                     };
                     return fail(
@@ -329,7 +337,12 @@ fn unknown_word(kind: ProposalKind, raw: &str, span: Range<usize>) -> ProposalEr
         Some(word) => format!("did you mean {word}?"),
         None => format!("known are {}", known.join(", ")),
     };
-    ProposalError { kind, span, message: format!("`{raw}` is no algorithm of an {kind} proposal"), hint: Some(hint) }
+    ProposalError {
+        kind,
+        span,
+        message: format!("`{raw}` is no algorithm of an {kind} proposal"),
+        hint: Some(hint),
+    }
 }
 
 impl From<IkeSuite> for Proposal {

@@ -173,7 +173,9 @@ fn lacking(kind: ProposalKind, ours: &[Proposal], offers: &[(u8, Offered)]) -> V
     if !any(&|own, offered| pick_integrity(Selection::default(), own, offered).is_some()) {
         kinds.push("integrity algorithm");
     }
-    if kind == ProposalKind::Ike && !any(&|own, offered| pick(Preference::Own, own.prfs(), &offered.prfs).is_some()) {
+    if kind == ProposalKind::Ike
+        && !any(&|own, offered| pick(Preference::Own, own.prfs(), &offered.prfs).is_some())
+    {
         kinds.push("PRF");
     }
     if !any(&|own, offered| {
@@ -182,7 +184,9 @@ fn lacking(kind: ProposalKind, ours: &[Proposal], offers: &[(u8, Offered)]) -> V
     }) {
         kinds.push("key exchange group");
     }
-    if kind == ProposalKind::Esp && !any(&|own, offered| pick(Preference::Own, own.esn(), &offered.esn).is_some()) {
+    if kind == ProposalKind::Esp
+        && !any(&|own, offered| pick(Preference::Own, own.esn(), &offered.esn).is_some())
+    {
         kinds.push("extended sequence numbers");
     }
     kinds
@@ -237,15 +241,16 @@ pub fn select_esp_with(
 ) -> Result<SelectedEsp, NoProposal> {
     let preference = selection.preference;
     let usable: Vec<ProposalBody> = theirs.iter().filter(|body| body.spi.len() == 4).cloned().collect();
-    let (number, (suite, says_esn)) = first_pair(ProposalKind::Esp, ours, &usable, preference, |own, offered| {
-        let suite = EspSuite {
-            cipher: pick(preference, own.ciphers(), &offered.ciphers)?,
-            integrity: pick_integrity(selection, own, offered)?,
-            group: child_group(pfs, selection, own, offered)?,
-            esn: pick(preference, own.esn(), &offered.esn)?,
-        };
-        Some((suite, offered.has_esn))
-    })?;
+    let (number, (suite, says_esn)) =
+        first_pair(ProposalKind::Esp, ours, &usable, preference, |own, offered| {
+            let suite = EspSuite {
+                cipher: pick(preference, own.ciphers(), &offered.ciphers)?,
+                integrity: pick_integrity(selection, own, offered)?,
+                group: child_group(pfs, selection, own, offered)?,
+                esn: pick(preference, own.esn(), &offered.esn)?,
+            };
+            Some((suite, offered.has_esn))
+        })?;
     Ok(SelectedEsp { number, suite, answer: suite.into(), says_esn })
 }
 

@@ -111,7 +111,9 @@ pub enum SelectorError {
     #[error("{0} does not run over the address family of {1}")]
     Family(&'static str, IpAddr),
     /// The bracket is not closed, or something follows it.
-    #[error("`{0}`: write the protocol and ports in one pair of brackets at the end, such as 10.0.0.0/8[tcp/443]")]
+    #[error(
+        "`{0}`: write the protocol and ports in one pair of brackets at the end, such as 10.0.0.0/8[tcp/443]"
+    )]
     Brackets(String),
 }
 
@@ -193,7 +195,9 @@ impl TrafficSelector {
 
     /// Whether one end of a packet is inside: its address, protocol and port (`None`: not visible).
     pub fn contains(&self, address: IpAddr, protocol: u8, port: Option<u16>) -> bool {
-        self.contains_address(address) && (self.protocol == 0 || self.protocol == protocol) && self.ports.contains(port)
+        self.contains_address(address)
+            && (self.protocol == 0 || self.protocol == protocol)
+            && self.ports.contains(port)
     }
 
     /// Whether an address is inside, whatever the protocol.
@@ -397,7 +401,9 @@ impl fmt::Display for TrafficSelector {
             return f.write_str("/opaque]");
         }
         match self.protocol {
-            ICMP | ICMPV6 | MOBILITY if start & 0xff == 0 && end == start | 0xff => write!(f, "/{}]", start >> 8),
+            ICMP | ICMPV6 | MOBILITY if start & 0xff == 0 && end == start | 0xff => {
+                write!(f, "/{}]", start >> 8)
+            }
             ICMP | ICMPV6 if start == end => write!(f, "/{}/{}]", start >> 8, start & 0xff),
             _ if start == end => write!(f, "/{start}]"),
             _ => write!(f, "/{start}-{end}]"),

@@ -206,7 +206,8 @@ impl SelectorSet {
         for (start, end) in ranges {
             match merged.last_mut() {
                 Some((first, last))
-                    if first.is_ipv4() == start.is_ipv4() && to_bits(start) <= to_bits(*last).saturating_add(1) =>
+                    if first.is_ipv4() == start.is_ipv4()
+                        && to_bits(start) <= to_bits(*last).saturating_add(1) =>
                 {
                     *last = (*last).max(end);
                 }

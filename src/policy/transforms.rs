@@ -122,7 +122,9 @@ impl Offered {
                         offered.has_no_integrity = true;
                     } else {
                         offered.has_integrity = true;
-                        offered.integrity.extend(Integrity::from_id(IntegrityId(transform.id)).filter(|_| fixed));
+                        offered
+                            .integrity
+                            .extend(Integrity::from_id(IntegrityId(transform.id)).filter(|_| fixed));
                     }
                 }
                 TransformType::KEY_EXCHANGE => {

@@ -42,7 +42,11 @@ fn is_none(transform: &Transform) -> bool {
 }
 
 /// The chosen proposal's offer, after the checks that IKE and ESP share.
-fn check(kind: ProposalKind, offered: &[ProposalBody], answer: &[ProposalBody]) -> Result<Offered, ChoiceError> {
+fn check(
+    kind: ProposalKind,
+    offered: &[ProposalBody],
+    answer: &[ProposalBody],
+) -> Result<Offered, ChoiceError> {
     let [chosen] = answer else {
         return Err(ChoiceError::NotOne(answer.len()));
     };
@@ -50,8 +54,11 @@ fn check(kind: ProposalKind, offered: &[ProposalBody], answer: &[ProposalBody]) 
         .find(|ours| ours.number == chosen.number && ours.protocol == chosen.protocol)
         .filter(|ours| ours.protocol == protocol_of(kind))
         .ok_or(ChoiceError::UnknownNumber(chosen.number))?;
-    let not_offered =
-        || ChoiceError::NotOffered { number: chosen.number, chosen: describe(chosen), offered: describe(ours) };
+    let not_offered = || ChoiceError::NotOffered {
+        number: chosen.number,
+        chosen: describe(chosen),
+        offered: describe(ours),
+    };
     for transform in chosen.transforms.iter().filter(|transform| !is_none(transform)) {
         if !ours.transforms.contains(transform) {
             return Err(not_offered());

@@ -30,7 +30,9 @@ impl TrafficSelector {
     pub fn to_wire(&self) -> WireTs {
         let (protocol, PortRange { start: start_port, end: end_port }) = (self.protocol(), self.ports());
         match (self.start(), self.end()) {
-            (IpAddr::V4(start), IpAddr::V4(end)) => WireTs::Ipv4 { protocol, start_port, end_port, start, end },
+            (IpAddr::V4(start), IpAddr::V4(end)) => {
+                WireTs::Ipv4 { protocol, start_port, end_port, start, end }
+            }
             (start, end) => {
                 let v6 = |address| match address {
                     IpAddr::V4(address) => std::net::Ipv4Addr::to_ipv6_mapped(&address),

@@ -43,13 +43,19 @@ pub(crate) fn refused(word: &str) -> Option<Refused> {
     Some(match word {
         "modp768" | "modp1024" | "modp1536" | "ecp192" => WEAK_GROUP,
         "modp1024s160" | "modp2048s224" | "modp2048s256" => UNSAFE_GROUP,
-        "3des" | "des" | "idea" | "blowfish" | "blowfish128" | "blowfish192" | "blowfish256" | "cast128" => WEAK_CIPHER,
-        "md5" | "md5_128" | "sha" | "sha1" | "sha1_160" | "prfmd5" | "prfsha1" | "sha256_96" | "sha2_256_96" => WEAK_HASH,
+        "3des" | "des" | "idea" | "blowfish" | "blowfish128" | "blowfish192" | "blowfish256" | "cast128" => {
+            WEAK_CIPHER
+        }
+        "md5" | "md5_128" | "sha" | "sha1" | "sha1_160" | "prfmd5" | "prfsha1" | "sha256_96"
+        | "sha2_256_96" => WEAK_HASH,
         "null" | "aes128gmac" | "aes192gmac" | "aes256gmac" => NO_ENCRYPTION,
         "aesxcbc" | "aescmac" | "prfaesxcbc" | "prfaescmac" => OTHER_HASH,
-        "modp6144" | "modp8192" | "ecp224" | "ecp224bp" | "ecp256bp" | "ecp384bp" | "ecp512bp" | "x448" | "curve448"
-        | "ntru112" | "ntru128" | "ntru192" | "ntru256" | "newhope128" | "mlkem512" | "mlkem768" | "mlkem1024" => OTHER_GROUP,
-        _ if word.starts_with("camellia") || word.starts_with("serpent") || word.starts_with("twofish") => OTHER_CIPHER,
+        "modp6144" | "modp8192" | "ecp224" | "ecp224bp" | "ecp256bp" | "ecp384bp" | "ecp512bp" | "x448"
+        | "curve448" | "ntru112" | "ntru128" | "ntru192" | "ntru256" | "newhope128" | "mlkem512"
+        | "mlkem768" | "mlkem1024" => OTHER_GROUP,
+        _ if word.starts_with("camellia") || word.starts_with("serpent") || word.starts_with("twofish") => {
+            OTHER_CIPHER
+        }
         _ if word.starts_with("aes") && (word.contains("ctr") || word.contains("ccm")) => OTHER_CIPHER,
         _ if word.starts_with("ke1_") || word.starts_with("ke2_") => OTHER_GROUP,
         _ => return None,
@@ -68,7 +74,7 @@ pub(crate) fn known(kind: ProposalKind) -> Vec<&'static str> {
 }
 
 /// The candidate nearest to a word, if it is near enough to be meant.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 64 {
         return None;
     }
@@ -99,7 +105,11 @@ fn distance(one: &str, other: &str) -> usize {
                 let mut best = (get(&table, row - 1, column) + 1)
                     .min(get(&table, row, column - 1) + 1)
                     .min(get(&table, row - 1, column - 1) + usize::from(!same));
-                if row > 1 && column > 1 && one.get(row - 1) == other.get(column - 2) && one.get(row - 2) == other.get(column - 1) {
+                if row > 1
+                    && column > 1
+                    && one.get(row - 1) == other.get(column - 2)
+                    && one.get(row - 2) == other.get(column - 1)
+                {
                     best = best.min(get(&table, row - 2, column - 2) + 1);
                 }
                 best

@@ -7,7 +7,12 @@ fn set(texts: &[&str]) -> SelectorSet {
 
 #[test]
 fn a_request_within_policy_is_answered_whole() {
-    let found = narrow(&set(&["10.0.0.0/8"]), &set(&["192.168.0.0/16"]), &set(&["10.1.0.0/16"]), &set(&["192.168.1.0/24"]));
+    let found = narrow(
+        &set(&["10.0.0.0/8"]),
+        &set(&["192.168.0.0/16"]),
+        &set(&["10.1.0.0/16"]),
+        &set(&["192.168.1.0/24"]),
+    );
     let found = found.unwrap();
     assert_eq!((found.local, found.remote), (set(&["10.1.0.0/16"]), set(&["192.168.1.0/24"])));
     assert!(found.whole && found.covers_first);
@@ -15,7 +20,9 @@ fn a_request_within_policy_is_answered_whole() {
 
 #[test]
 fn a_wider_request_is_cut_to_policy_on_both_sides() {
-    let found = narrow(&set(&["10.1.0.0/16"]), &set(&["192.168.1.0/24"]), &set(&["0.0.0.0/0"]), &set(&["0.0.0.0/0"])).unwrap();
+    let found =
+        narrow(&set(&["10.1.0.0/16"]), &set(&["192.168.1.0/24"]), &set(&["0.0.0.0/0"]), &set(&["0.0.0.0/0"]))
+            .unwrap();
     assert_eq!((found.local, found.remote), (set(&["10.1.0.0/16"]), set(&["192.168.1.0/24"])));
     assert!(!found.whole);
 }
@@ -24,10 +31,12 @@ fn a_wider_request_is_cut_to_policy_on_both_sides() {
 fn the_first_pair_of_a_request_is_included_when_policy_admits_it() {
     let asked_remote = set(&["192.168.1.7[tcp/50000]", "192.168.0.0/16"]);
     let asked_local = set(&["10.1.2.3[tcp/443]", "10.0.0.0/8"]);
-    let found = narrow(&set(&["10.1.0.0/16"]), &set(&["192.168.1.0/24"]), &asked_local, &asked_remote).unwrap();
+    let found =
+        narrow(&set(&["10.1.0.0/16"]), &set(&["192.168.1.0/24"]), &asked_local, &asked_remote).unwrap();
     assert!(found.covers_first);
     assert_eq!((found.local, found.remote), (set(&["10.1.0.0/16"]), set(&["192.168.1.0/24"])));
-    let elsewhere = narrow(&set(&["10.2.0.0/16"]), &set(&["192.168.1.0/24"]), &asked_local, &asked_remote).unwrap();
+    let elsewhere =
+        narrow(&set(&["10.2.0.0/16"]), &set(&["192.168.1.0/24"]), &asked_local, &asked_remote).unwrap();
     assert!(!elsewhere.covers_first);
 }
 
@@ -46,15 +55,27 @@ fn several_selectors_of_both_families_narrow_each() {
 
 #[test]
 fn ends_that_cannot_talk_to_each_other_are_disjoint() {
-    let error = narrow(&set(&["10.0.0.0/8"]), &set(&["fd00::/8"]), &set(&["10.0.0.0/8"]), &set(&["fd00::/8"])).unwrap_err();
+    let error =
+        narrow(&set(&["10.0.0.0/8"]), &set(&["fd00::/8"]), &set(&["10.0.0.0/8"]), &set(&["fd00::/8"]))
+            .unwrap_err();
     assert!(matches!(error, NarrowError::Disjoint { .. }));
-    let error = narrow(&set(&["10.0.0.0/8[tcp]"]), &set(&["0.0.0.0/0"]), &set(&["0.0.0.0/0"]), &set(&["0.0.0.0/0[udp]"]));
+    let error = narrow(
+        &set(&["10.0.0.0/8[tcp]"]),
+        &set(&["0.0.0.0/0"]),
+        &set(&["0.0.0.0/0"]),
+        &set(&["0.0.0.0/0[udp]"]),
+    );
     assert!(error.is_err());
 }
 
 #[test]
 fn nothing_in_common_names_both_sides() {
-    let error = narrow(&set(&["10.0.0.0/8"]), &set(&["192.168.0.0/16"]), &set(&["172.16.0.0/12"]), &set(&["192.168.0.0/16"]));
+    let error = narrow(
+        &set(&["10.0.0.0/8"]),
+        &set(&["192.168.0.0/16"]),
+        &set(&["172.16.0.0/12"]),
+        &set(&["192.168.0.0/16"]),
+    );
     let text = error.unwrap_err().to_string();
     assert!(text.contains("10.0.0.0/8 ↔ 192.168.0.0/16") && text.contains("172.16.0.0/12 ↔"), "{text}");
 }
@@ -91,7 +112,9 @@ fn an_initiator_accepts_narrower_and_refuses_wider() {
 #[test]
 fn an_answer_may_be_covered_by_several_offers() {
     let local = set(&["10.0.0.0/25", "10.0.0.128/25"]);
-    assert!(accept_answer(&local, &set(&["0.0.0.0/0"]), &set(&["10.0.0.0/24"]), &set(&["0.0.0.0/0"])).is_ok());
+    assert!(
+        accept_answer(&local, &set(&["0.0.0.0/0"]), &set(&["10.0.0.0/24"]), &set(&["0.0.0.0/0"])).is_ok()
+    );
 }
 
 #[test]
@@ -107,10 +130,11 @@ fn a_single_pair_is_the_waiting_packet_or_the_first_hosts() {
 }
 
 fn any_set() -> impl Strategy<Value = SelectorSet> {
-    let selector = (prop_oneof![Just(0u8), Just(6), Just(17)], 0u32..40, 0u32..40).prop_map(|(protocol, a, b)| {
-        let at = |n| std::net::IpAddr::V4(std::net::Ipv4Addr::from_bits(n));
-        TrafficSelector::new(protocol, crate::policy::PortRange::ANY, at(a.min(b)), at(a.max(b))).unwrap()
-    });
+    let selector =
+        (prop_oneof![Just(0u8), Just(6), Just(17)], 0u32..40, 0u32..40).prop_map(|(protocol, a, b)| {
+            let at = |n| std::net::IpAddr::V4(std::net::Ipv4Addr::from_bits(n));
+            TrafficSelector::new(protocol, crate::policy::PortRange::ANY, at(a.min(b)), at(a.max(b))).unwrap()
+        });
     prop::collection::vec(selector, 1..5).prop_map(SelectorSet::new)
 }
 

@@ -37,7 +37,10 @@ fn sequence_numbers_are_offered_both_ways_unless_said() {
 
 #[test]
 fn upper_case_and_other_names_are_understood() {
-    assert_eq!(Proposal::parse_ike("AES256GCM128-PRFSHA384-CURVE25519"), Proposal::parse_ike("aes256gcm16-prfsha384-x25519"));
+    assert_eq!(
+        Proposal::parse_ike("AES256GCM128-PRFSHA384-CURVE25519"),
+        Proposal::parse_ike("aes256gcm16-prfsha384-x25519")
+    );
     assert_eq!(Proposal::parse_esp("aes-sha2_256"), Proposal::parse_esp("aes128-sha256"));
 }
 
@@ -91,7 +94,11 @@ fn the_defaults_read_back_and_prefer_strong_algorithms() {
     for proposal in Proposal::default_esp(true).into_iter().chain(Proposal::default_esp(false)) {
         assert_eq!(Proposal::parse_esp(&proposal.to_string()), Ok(proposal));
     }
-    assert!(Proposal::default_ike()[0].to_string().starts_with("aes256gcm16-aes128gcm16-chacha20poly1305-prfsha384"));
+    assert!(
+        Proposal::default_ike()[0]
+            .to_string()
+            .starts_with("aes256gcm16-aes128gcm16-chacha20poly1305-prfsha384")
+    );
 }
 
 proptest! {

@@ -14,11 +14,13 @@ fn esp(texts: &[&str]) -> Vec<Proposal> {
 const SPI: [u8; 4] = [1, 2, 3, 4];
 
 fn chosen_ike(ours: &[&str], theirs: &[&str]) -> String {
-    select_ike(&ike(ours), &offer(&ike(theirs), &[])).map_or_else(|e| e.to_string(), |s| format!("{} {}", s.number, s.suite))
+    select_ike(&ike(ours), &offer(&ike(theirs), &[]))
+        .map_or_else(|e| e.to_string(), |s| format!("{} {}", s.number, s.suite))
 }
 
 fn chosen_esp(ours: &[&str], theirs: &[&str], pfs: Pfs) -> String {
-    select_esp(&esp(ours), &offer(&esp(theirs), &SPI), pfs).map_or_else(|e| e.to_string(), |s| format!("{} {}", s.number, s.suite))
+    select_esp(&esp(ours), &offer(&esp(theirs), &SPI), pfs)
+        .map_or_else(|e| e.to_string(), |s| format!("{} {}", s.number, s.suite))
 }
 
 #[test]
@@ -38,13 +40,20 @@ fn the_group_that_was_sent_along_saves_a_round_trip() {
     assert_eq!(select_ike(&ours, &theirs).unwrap().suite.group, Group::Curve25519);
     let sent = |group| Selection { sent_group: Some(group), ..Selection::default() };
     assert_eq!(select_ike_with(&ours, &theirs, sent(Group::Ecp256)).unwrap().suite.group, Group::Ecp256);
-    assert_eq!(select_ike_with(&ours, &theirs, sent(Group::Modp2048)).unwrap().suite.group, Group::Curve25519);
+    assert_eq!(
+        select_ike_with(&ours, &theirs, sent(Group::Modp2048)).unwrap().suite.group,
+        Group::Curve25519
+    );
 }
 
 #[test]
 fn the_answer_is_what_its_initiator_verifies() {
     let offered = offer(&Proposal::default_ike(), &[]);
-    for ours in ["aes128gcm16-prfsha512-modp4096", "aes256-sha384-prfsha256-ecp521", "chacha20poly1305-prfsha256-ecp384"] {
+    for ours in [
+        "aes128gcm16-prfsha512-modp4096",
+        "aes256-sha384-prfsha256-ecp521",
+        "chacha20poly1305-prfsha256-ecp384",
+    ] {
         let selected = select_ike(&ike(&[ours]), &offered).unwrap();
         assert_eq!(verify_ike(&offered, &[selected.answer(Vec::new())]).unwrap(), selected.suite);
     }
@@ -52,7 +61,11 @@ fn the_answer_is_what_its_initiator_verifies() {
     for ours in ["aes128gcm16-modp4096", "aes256-sha384-ecp521-noesn", "chacha20poly1305"] {
         for pfs in [Pfs::Optional, Pfs::FirstChild] {
             let own = esp(&[ours]);
-            let offered = if pfs == Pfs::FirstChild { offer(&Proposal::default_esp(false), &SPI) } else { offered.clone() };
+            let offered = if pfs == Pfs::FirstChild {
+                offer(&Proposal::default_esp(false), &SPI)
+            } else {
+                offered.clone()
+            };
             let selected = select_esp(&own, &offered, pfs).unwrap();
             let answer = selected.answer(0xc0de_0001);
             assert_eq!(answer.spi, [0xc0, 0xde, 0, 1]);
@@ -107,11 +120,23 @@ fn none_integrity_beside_an_aead_is_accepted_and_a_real_one_is_not() {
 #[test]
 fn pfs_is_optional_on_receive() {
     assert_eq!(chosen_esp(&["aes256gcm16-x25519"], &["aes256gcm16"], Pfs::Optional), "1 aes256gcm16-esn");
-    assert_eq!(chosen_esp(&["aes256gcm16-x25519"], &["aes256gcm16-x25519"], Pfs::Optional), "1 aes256gcm16-x25519-esn");
-    assert_eq!(chosen_esp(&["aes256gcm16"], &["aes256gcm16-ecp256"], Pfs::Optional), "1 aes256gcm16-ecp256-esn");
-    assert!(chosen_esp(&["aes256gcm16-x25519"], &["aes256gcm16-ecp256"], Pfs::Optional).contains("key exchange group"));
+    assert_eq!(
+        chosen_esp(&["aes256gcm16-x25519"], &["aes256gcm16-x25519"], Pfs::Optional),
+        "1 aes256gcm16-x25519-esn"
+    );
+    assert_eq!(
+        chosen_esp(&["aes256gcm16"], &["aes256gcm16-ecp256"], Pfs::Optional),
+        "1 aes256gcm16-ecp256-esn"
+    );
+    assert!(
+        chosen_esp(&["aes256gcm16-x25519"], &["aes256gcm16-ecp256"], Pfs::Optional)
+            .contains("key exchange group")
+    );
     assert!(chosen_esp(&["aes256gcm16-x25519"], &["aes256gcm16"], Pfs::Required).contains("no ESP proposal"));
-    assert_eq!(chosen_esp(&["aes256gcm16-x25519"], &["aes256gcm16-ecp256"], Pfs::FirstChild), "1 aes256gcm16-esn");
+    assert_eq!(
+        chosen_esp(&["aes256gcm16-x25519"], &["aes256gcm16-ecp256"], Pfs::FirstChild),
+        "1 aes256gcm16-esn"
+    );
 }
 
 #[test]

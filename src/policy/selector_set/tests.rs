@@ -39,8 +39,9 @@ fn any_selector() -> impl Strategy<Value = TrafficSelector> {
         (address, address)
     });
     let addresses = prop_oneof![4 => v4, 1 => v6];
-    (prop_oneof![Just(0u8), Just(1), Just(6), Just(17)], ports, addresses)
-        .prop_map(|(protocol, ports, (start, end))| TrafficSelector::new(protocol, ports, start, end).unwrap())
+    (prop_oneof![Just(0u8), Just(1), Just(6), Just(17)], ports, addresses).prop_map(
+        |(protocol, ports, (start, end))| TrafficSelector::new(protocol, ports, start, end).unwrap(),
+    )
 }
 
 fn any_set() -> impl Strategy<Value = SelectorSet> {
@@ -133,7 +134,8 @@ fn neighbours_together_include_what_spans_them() {
 fn port_ranges_together_are_not_any_port() {
     let ports = set(&["10.0.0.0/8[tcp/0-1000]", "10.0.0.0/8[tcp/1001-65535]"]);
     assert!(!set(&["10.0.0.0/8[tcp]"]).is_subset_of(&ports), "packets with invisible ports are missing");
-    let with_opaque = set(&["10.0.0.0/8[tcp/0-1000]", "10.0.0.0/8[tcp/1001-65535]", "10.0.0.0/8[tcp/opaque]"]);
+    let with_opaque =
+        set(&["10.0.0.0/8[tcp/0-1000]", "10.0.0.0/8[tcp/1001-65535]", "10.0.0.0/8[tcp/opaque]"]);
     assert!(set(&["10.0.0.0/8[tcp]"]).is_subset_of(&with_opaque));
 }
 
@@ -176,7 +178,11 @@ fn a_later_fragment_passes_only_selectors_of_any_port() {
 #[test]
 fn a_request_of_many_selectors_stays_bounded() {
     let many = SelectorSet::new((0..255u32).map(|n| {
-        TrafficSelector::of_host(IpAddr::V4(Ipv4Addr::from_bits(n * 3)), (n % 200) as u8, PortRange::from_bounds(n as u16, n as u16 + 9))
+        TrafficSelector::of_host(
+            IpAddr::V4(Ipv4Addr::from_bits(n * 3)),
+            (n % 200) as u8,
+            PortRange::from_bounds(n as u16, n as u16 + 9),
+        )
     }));
     assert!(many.intersect(&many).len() <= 255);
     assert!(!set(&["0.0.0.0/0"]).is_subset_of(&many));
@@ -187,7 +193,8 @@ fn unknown_and_disordered_selectors_admit_nothing() {
     use crate::wire::ike::WireTs;
     use crate::wire::ike::registry::TsType;
     let zero = Ipv4Addr::UNSPECIFIED;
-    let bad = |start_port, end_port, start, end| WireTs::Ipv4 { protocol: 6, start_port, end_port, start, end };
+    let bad =
+        |start_port, end_port, start, end| WireTs::Ipv4 { protocol: 6, start_port, end_port, start, end };
     let wire = [
         WireTs::Unknown { kind: TsType(10), protocol: 0, body: vec![1, 2] },
         bad(0, 65535, Ipv4Addr::new(2, 0, 0, 0), Ipv4Addr::new(1, 0, 0, 0)),

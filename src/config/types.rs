@@ -1,0 +1,144 @@
+//! The checked configuration, as the layers above take it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use super::diagnostic::Diagnostic;
+use super::secrets::Fingerprint;
+use crate::ike::config::{ChildName, EndpointSettings, PeerConfig, PeerName};
+use crate::pki::ExpiryWarning;
+
+/// A whole configuration that has passed every check.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This machine.
+    pub endpoint: Endpoint,
+    /// The peers by name.
+    pub peers: Vec<Peer>,
+    /// What somebody should look at.
+    pub warnings: Vec<Diagnostic>,
+    /// The files it was read from, in the order in which they lie over each other.
+    pub files: Vec<PathBuf>,
+}
+
+impl Config {
+    /// The peer of a name.
+    pub fn peer(&self, name: &PeerName) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.ike.name == *name)
+    }
+
+    /// What the IKE layer takes.
+    pub fn ike_peers(&self) -> Vec<PeerConfig> {
+        self.peers.iter().map(|peer| peer.ike.clone()).collect()
+    }
+}
+
+/// This machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its name in status and logs.
+    pub name: String,
+    /// Addresses to listen at.
+    pub listen: Vec<IpAddr>,
+    /// Ports and thresholds of IKE.
+    pub ike: EndpointSettings,
+    /// Name of the TUN device.
+    pub device: String,
+    /// Its MTU in octets, `None` for automatic.
+    pub mtu: Option<u16>,
+    /// User to run as.
+    pub user: Option<String>,
+    /// Directory of what outlives a restart.
+    pub state_dir: PathBuf,
+    /// Path of the control socket.
+    pub control_socket: PathBuf,
+    /// Group whose members may use the control socket.
+    pub control_group: Option<String>,
+    /// Size of the replay window in packets, a power of two.
+    pub replay_window: u32,
+    /// What becomes of the tunnels' traffic while the daemon is stopped.
+    pub when_stopped: WhenStopped,
+    /// Whether forwarding and rp_filter are set and put back.
+    pub manage_sysctls: bool,
+    /// Logging.
+    pub logging: Logging,
+}
+
+/// What becomes of the tunnels' traffic while the daemon is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenStopped {
+    /// Unreachable routes stay.
+    #[default]
+    Block,
+    /// Every route goes.
+    Clear,
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logging {
+    /// Filter as `tracing-subscriber` reads it.
+    pub level: String,
+    /// How lines are written.
+    pub format: LogFormat,
+    /// Directory of Wireshark's key tables, if they are written.
+    pub keylog: Option<PathBuf>,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One peer: what IKE takes, and what the data path and the routes take.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// What the IKE layer takes.
+    pub ike: PeerConfig,
+    /// Inner MTU in octets, `None` for automatic.
+    pub mtu: Option<u16>,
+    /// Clamping of TCP segment sizes.
+    pub clamp_mss: ClampMss,
+    /// Whether DSCP is copied to the outer header.
+    pub copy_dscp: bool,
+    /// Whether ECN is carried across.
+    pub copy_ecn: bool,
+    /// The routes of each child.
+    pub routes: Vec<ChildRoutes>,
+    /// Certificates of ours that expire soon or have expired.
+    pub expiring: Vec<ExpiryWarning>,
+    /// When our certificate chain expires, Unix seconds.
+    pub certificate_not_after: Option<i64>,
+    /// Hash of everything that was written for this peer and of its credentials, to tell whether it changed.
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// The routes of one child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildRoutes {
+    /// The child.
+    pub child: ChildName,
+    /// Prefixes that go into the tunnel.
+    pub prefixes: Vec<IpNet>,
+    /// Whether they were written, or follow the remote selectors.
+    pub explicit: bool,
+}
+
+/// Clamping of TCP segment sizes in SYN and SYN-ACK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClampMss {
+    /// To what fits the inner MTU.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+    /// To at most these octets.
+    To(u16),
+}
