@@ -167,7 +167,7 @@ fn mask(source: &Source) -> String {
         for line in source.text.split_inclusive('\n') {
             let body = line.trim_end();
             let at = body.find('=');
-            let named = at.map_or(true, |at| body.get(..at).is_some_and(sounds_secret));
+            let named = at.is_none_or(|at| body.get(..at).is_some_and(sounds_secret));
             if named && !body.trim_start().starts_with('[') {
                 spans.push(offset + at.map_or(0, |at| at + 1)..offset + body.len());
             }

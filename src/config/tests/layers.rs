@@ -32,7 +32,7 @@ fn later_files_lie_over_earlier_ones_and_the_environment_over_all() {
     assert_eq!(config.endpoint.ike.ike_port, 2500);
     assert_eq!(config.endpoint.listen, ["10.0.0.9".parse::<std::net::IpAddr>().unwrap()]);
     assert_eq!(config.peers[0].mtu, Some(1380));
-    assert_eq!(config.peers[0].ike.start_encapsulated, false);
+    assert!(!config.peers[0].ike.start_encapsulated);
 }
 
 #[test]
