@@ -5,10 +5,12 @@
 //! read by programs takes `--json`.
 #![allow(clippy::print_stdout)]
 
+mod check;
 mod demo;
 mod genkey;
 mod output;
 mod remote;
+mod run;
 mod status;
 
 use std::path::PathBuf;
@@ -32,6 +34,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the daemon in the foreground
+    Run(run::RunArgs),
+    /// Check a configuration without touching the system
+    Check(check::CheckArgs),
     /// Show peers, tunnels, traffic and what is wrong
     Status(status::StatusArgs),
     /// Bring up a peer or one of its children, and wait until it is up
@@ -42,6 +48,8 @@ enum Command {
     Rekey(remote::RekeyArgs),
     /// Read the configuration again and apply what changed
     Reload(ControlArgs),
+    /// Remove everything a daemon left in the system, the blocking routes included
+    Cleanup(run::CleanupArgs),
     /// Make a pre-shared key, or a small CA and certificates
     Genkey(genkey::GenkeyArgs),
     /// Run two daemons in a simulated office and cloud, and check what they do
@@ -74,6 +82,9 @@ pub fn main() -> ExitCode {
         }
     };
     match cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::check(&args),
+        Command::Cleanup(args) => run::cleanup(&args),
         Command::Status(args) => status::status(args),
         Command::Up(args) => remote::up(args),
         Command::Down(args) => remote::down(args),

@@ -1,0 +1,636 @@
+//! The event loop: owns the engine, feeds it, and carries out what it says.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use super::ike_port::IkePort;
+use super::keylog::KeyLogFiles;
+use super::parts::{Parts, open_tun};
+use super::{DaemonError, Options, desired, journal, service};
+use crate::config::{self, Config, Inputs};
+use crate::control::api::{ApiError, ApiErrorKind, Done, Failure};
+use crate::control::{Action, RekeyTarget, Request};
+use crate::crypto::SystemRandom;
+use crate::dataplane::{DataPlane, IkeSender};
+use crate::engine::{DEFAULT_OUTER_MTU, Engine, EngineConfig, Event, PeerSettings};
+use crate::esp::{Report, Snapshot};
+use crate::ike::{self, ChildName, Command, CommandError, Datagram, DownReason, Now, PeerName, TransmitKind};
+use crate::system::{self, Desired, Finding, System, Underlay};
+
+/// Reports taken in one turn, so that the timers keep their time.
+const REPORTS_A_TURN: usize = 256;
+
+/// How often the machine is inspected for what eats packets.
+const INSPECTION: Duration = Duration::from_secs(60);
+
+/// How long peers get to answer our deletes when we stop.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The least time between two attempts to make a lost tunnel device again.
+const TUN_RETRY: Duration = Duration::from_secs(1);
+
+/// How long a name server may take.
+const RESOLVE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why and how often a peer did not come up.
+#[derive(Clone, Debug)]
+pub(super) struct LastFailure {
+    at: Instant,
+    count: u64,
+    reason: String,
+}
+
+impl LastFailure {
+    pub(super) fn show(&self) -> Failure {
+        Failure { seconds_ago: self.at.elapsed().as_secs(), count: self.count, reason: self.reason.clone() }
+    }
+}
+
+/// What background work reports back to the loop.
+enum Fetched {
+    Addresses(PeerName, Vec<IpAddr>),
+    Inspected(Vec<Finding>),
+    Underlay(PeerName, Underlay),
+    Reconciled(Result<system::Report, system::SystemError>),
+}
+
+/// Everything the loop owns.
+pub(super) struct Daemon {
+    pub(super) options: Options,
+    pub(super) config: Config,
+    pub(super) engine: Engine,
+    pub(super) dataplane: DataPlane,
+    pub(super) started: Instant,
+    pub(super) failures: BTreeMap<PeerName, LastFailure>,
+    pub(super) findings: Vec<Finding>,
+    standing: Vec<Finding>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    ike_port: IkePort,
+    natt: IkeSender,
+    system: System,
+    keylog: Option<KeyLogFiles>,
+    fetched: mpsc::UnboundedSender<Fetched>,
+    wanted: Desired,
+    reconciling: Option<JoinHandle<()>>,
+    tun_lost: Option<Instant>,
+    send_failures: BTreeMap<IpAddr, Instant>,
+}
+
+/// Runs the daemon with a loaded configuration until it is told to stop.
+pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonError> {
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    let started = Instant::now();
+    let parts = Parts::open(&config, started).await?;
+    let engine_config = EngineConfig {
+        settings: config.endpoint.ike.clone(),
+        peers: peer_settings(&config),
+        replay_window: config.endpoint.replay_window,
+        epoch: started,
+    };
+    let engine = Engine::new(engine_config, Box::new(SystemRandom::new()?), now());
+    let (fetched, mut fetches) = mpsc::unbounded_channel();
+    let Parts { mut reports, mut system_events, mut requests, control, .. } = parts;
+    let mut daemon = Daemon {
+        wanted: desired::desired(&config, &engine),
+        options,
+        config,
+        engine,
+        dataplane: parts.dataplane,
+        started,
+        failures: BTreeMap::new(),
+        findings: Vec::new(),
+        standing: Vec::new(),
+        snapshot: parts.snapshot,
+        ike_port: parts.ike_port,
+        natt: parts.natt,
+        system: parts.system,
+        keylog: parts.keylog,
+        fetched,
+        reconciling: None,
+        tun_lost: None,
+        send_failures: BTreeMap::new(),
+    };
+    daemon.first_reconcile().await?;
+
+    let io = DaemonError::io;
+    let mut hangup = signal(SignalKind::hangup()).map_err(io("cannot catch SIGHUP"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(io("cannot catch SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(io("cannot catch SIGINT"))?;
+    let mut inspection = tokio::time::interval(INSPECTION);
+    let mut watchdog = tokio::time::interval(service::watchdog_interval().unwrap_or(INSPECTION));
+    inspection.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    info!(
+        name = daemon.config.endpoint.name,
+        device = daemon.config.endpoint.device,
+        peers = daemon.config.peers.len(),
+        "skybridge {} is up",
+        env!("CARGO_PKG_VERSION")
+    );
+    service::ready();
+
+    daemon.engine.handle_timeout(daemon.now());
+    loop {
+        daemon.flush();
+        let deadline = daemon.engine.poll_timeout();
+        tokio::select! {
+            Some(report) = reports.recv() => daemon.take_reports(report, &mut reports),
+            ready = daemon.ike_port.ready() => match ready {
+                Ok(()) => daemon.receive_ike(),
+                Err(error) => warn!("UDP port {}: {error}", daemon.config.endpoint.ike.ike_port),
+            },
+            () = sleep_until(deadline) => daemon.engine.handle_timeout(daemon.now()),
+            Some(request) = requests.recv() => daemon.take_request(request),
+            Some(event) = system_events.recv() => daemon.take_system_event(event),
+            Some(fetched) = fetches.recv() => daemon.take_fetched(fetched),
+            _ = inspection.tick() => daemon.inspect(),
+            _ = watchdog.tick() => {
+                service::alive();
+                service::status(&daemon.summary());
+            }
+            _ = hangup.recv() => match daemon.reload() {
+                Ok(done) => info!("{}", done.message),
+                Err(error) => error!("{error}"),
+            },
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    info!("stopping");
+    service::stopping();
+    control.abort();
+    daemon.say_farewell(&mut reports).await;
+    daemon.stop().await
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn now() -> Now {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Now::new(Instant::now(), i64::try_from(since_epoch).unwrap_or(i64::MAX))
+}
+
+/// The peers as the engine takes them.
+fn peer_settings(config: &Config) -> Vec<PeerSettings> {
+    config
+        .peers
+        .iter()
+        .map(|peer| PeerSettings { ike: peer.ike.clone(), max_inner_mtu: peer.mtu, outer_mtu: DEFAULT_OUTER_MTU })
+        .collect()
+}
+
+impl Daemon {
+    pub(super) fn now(&self) -> Now {
+        now()
+    }
+
+    /// Carries out what the engine says until it is silent.
+    fn flush(&mut self) {
+        while let Some(transmit) = self.engine.poll_transmit() {
+            self.send(&transmit);
+        }
+        let mut changed = false;
+        while let Some(event) = self.engine.poll_event() {
+            journal::engine_event(&event);
+            changed |= self.take_engine_event(event);
+        }
+        if let Some(snapshot) = self.engine.poll_snapshot() {
+            self.snapshot.store(snapshot);
+            self.dataplane.wake();
+            changed = true;
+        }
+        if changed {
+            self.reconcile_if_changed();
+        }
+    }
+
+    fn send(&mut self, transmit: &ike::Transmit) {
+        let ike::Transmit { local, remote, encapsulated, kind, octets, dont_fragment } = transmit;
+        let (local, remote, dont_fragment) = (*local, *remote, *dont_fragment);
+        let sent = match kind {
+            TransmitKind::Keepalive => self.natt.send_keepalive(local, remote),
+            TransmitKind::Ike if *encapsulated => self.natt.send(local, remote, octets, dont_fragment),
+            TransmitKind::Ike => self.ike_port.send(local, remote, octets, dont_fragment),
+        };
+        if let Err(error) = sent {
+            self.sending_failed(remote, &error);
+        }
+    }
+
+    /// Says that sending fails, once a minute a peer: retransmission tries again anyway.
+    fn sending_failed(&mut self, remote: SocketAddr, error: &std::io::Error) {
+        let before = self.send_failures.insert(remote.ip(), Instant::now());
+        if before.is_none_or(|before| before.elapsed() >= INSPECTION) {
+            warn!(%remote, "cannot send: {error}");
+        }
+        if self.send_failures.len() > 1000 {
+            self.send_failures.clear();
+        }
+    }
+
+    /// Acts on an event; tells whether routes may have to change.
+    fn take_engine_event(&mut self, event: Event) -> bool {
+        match event {
+            Event::ChildUp(up) => {
+                self.failures.remove(&up.peer);
+                self.look_up_underlay(up.peer, up.peer_address.ip());
+                true
+            }
+            Event::ChildDown { .. } => true,
+            Event::ChildUnusable { peer, reason, .. } => {
+                self.failed(peer, format!("the negotiated keys cannot be used: {reason}"));
+                false
+            }
+            Event::OuterTooBig { remote, .. } => {
+                if let Some(peer) = self.engine.peer_at(remote) {
+                    self.look_up_underlay(peer, remote.ip());
+                }
+                false
+            }
+            Event::TunGone => {
+                self.restore_tun();
+                false
+            }
+            Event::Ike(event) => self.take_ike_event(event),
+        }
+    }
+
+    fn take_ike_event(&mut self, event: ike::Event) -> bool {
+        match event {
+            ike::Event::Refused { peer: Some(peer), reason, .. } => self.failed(peer, reason),
+            ike::Event::IkeDown { peer, reason, .. } => match reason {
+                DownReason::PeerDead => {
+                    self.failed(peer, "the peer does not answer: check that it runs, its address, and that \
+                        UDP 500 and 4500 pass the firewalls between".to_owned());
+                }
+                DownReason::Failed(reason) => self.failed(peer, reason),
+                _ => {}
+            },
+            ike::Event::Resolve { peer, name } => self.resolve(peer, name),
+            ike::Event::KeyLog(keys) => {
+                if let Some(Err(error)) = self.keylog.as_mut().map(|log| log.write(&keys)) {
+                    warn!("cannot write key tables: {error}");
+                }
+            }
+            ike::Event::PathChanged { .. } | ike::Event::PathMtu { .. } => return true,
+            _ => {}
+        }
+        false
+    }
+
+    fn failed(&mut self, peer: PeerName, reason: String) {
+        let count = self.failures.get(&peer).map_or(0, |failure| failure.count) + 1;
+        self.failures.insert(peer, LastFailure { at: Instant::now(), count, reason });
+    }
+
+    fn resolve(&self, peer: PeerName, name: String) {
+        let fetched = self.fetched.clone();
+        tokio::spawn(async move {
+            let looked_up = tokio::time::timeout(RESOLVE_PATIENCE, tokio::net::lookup_host((name.as_str(), 0)));
+            let addresses = match looked_up.await {
+                Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
+                Ok(Err(error)) => {
+                    warn!(%peer, name, "the peer's name does not resolve: {error}");
+                    Vec::new()
+                }
+                Err(_) => {
+                    warn!(%peer, name, "the name server does not answer");
+                    Vec::new()
+                }
+            };
+            let _ = fetched.send(Fetched::Addresses(peer, addresses));
+        });
+    }
+
+    fn look_up_underlay(&self, peer: PeerName, remote: IpAddr) {
+        let (system, fetched) = (self.system.clone(), self.fetched.clone());
+        tokio::spawn(async move {
+            if let Ok(underlay) = system.underlay(remote).await {
+                let _ = fetched.send(Fetched::Underlay(peer, underlay));
+            }
+        });
+    }
+
+    fn inspect(&self) {
+        let (system, fetched) = (self.system.clone(), self.fetched.clone());
+        tokio::spawn(async move {
+            let _ = fetched.send(Fetched::Inspected(system.inspect().await));
+        });
+    }
+
+    fn take_fetched(&mut self, fetched: Fetched) {
+        match fetched {
+            Fetched::Addresses(peer, addresses) => {
+                if addresses.is_empty() {
+                    self.failed(peer.clone(), "the peer's name does not resolve: check DNS and `remote`".to_owned());
+                }
+                let _ = self.engine.handle_command(now(), Command::PeerAddresses { peer, addresses });
+            }
+            Fetched::Inspected(findings) => {
+                for finding in findings.iter().filter(|finding| !self.findings.contains(finding)) {
+                    warn!("{finding}");
+                }
+                self.findings = findings;
+                for finding in &self.standing {
+                    if !self.findings.contains(finding) {
+                        self.findings.push(finding.clone());
+                    }
+                }
+                self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+            }
+            Fetched::Underlay(peer, underlay) => {
+                let mtu = u16::try_from(underlay.mtu).unwrap_or(u16::MAX);
+                self.engine.set_interface_mtu(&peer, mtu);
+                self.reconcile_if_changed();
+            }
+            Fetched::Reconciled(outcome) => {
+                self.reconciling = None;
+                match outcome {
+                    Ok(report) => {
+                        journal::report(&report);
+                        self.standing = report.findings;
+                    }
+                    Err(error) => error!("routes and settings could not be made right: {error}"),
+                }
+                self.reconcile_if_changed();
+            }
+        }
+    }
+
+    async fn first_reconcile(&mut self) -> Result<(), DaemonError> {
+        let report = self.system.reconcile(self.wanted.clone()).await?;
+        journal::report(&report);
+        for finding in &report.findings {
+            warn!("{finding}");
+        }
+        self.findings.clone_from(&report.findings);
+        self.standing = report.findings;
+        Ok(())
+    }
+
+    /// Brings the machine to what is desired now, in a task, one at a time.
+    fn reconcile_if_changed(&mut self) {
+        if self.reconciling.is_some() {
+            return;
+        }
+        let wanted = desired::desired(&self.config, &self.engine);
+        if wanted == self.wanted {
+            return;
+        }
+        self.wanted = wanted.clone();
+        let (system, fetched) = (self.system.clone(), self.fetched.clone());
+        self.reconciling = Some(tokio::spawn(async move {
+            let _ = fetched.send(Fetched::Reconciled(system.reconcile(wanted).await));
+        }));
+    }
+
+    fn restore_tun(&mut self) {
+        if self.tun_lost.is_some_and(|at| at.elapsed() < TUN_RETRY) {
+            return;
+        }
+        self.tun_lost = Some(Instant::now());
+        match open_tun(&self.config.endpoint.device) {
+            Ok(tun) => {
+                self.dataplane.replace_tun(Box::new(tun));
+                let (system, fetched, wanted) = (self.system.clone(), self.fetched.clone(), self.wanted.clone());
+                self.reconciling = Some(tokio::spawn(async move {
+                    let _ = fetched.send(Fetched::Reconciled(system.reconcile(wanted).await));
+                }));
+            }
+            Err(error) => error!("{error}"),
+        }
+    }
+
+    fn take_reports(&mut self, first: Report, reports: &mut mpsc::Receiver<Report>) {
+        self.engine.handle_report(now(), first);
+        for _ in 1..REPORTS_A_TURN {
+            let Ok(report) = reports.try_recv() else { break };
+            self.engine.handle_report(now(), report);
+        }
+    }
+
+    fn receive_ike(&mut self) {
+        let Self { ike_port, engine, .. } = self;
+        ike_port.receive(|local, remote, octets| {
+            engine.handle_datagram(now(), Datagram { local, remote, octets, encapsulated: false });
+        });
+    }
+
+    fn take_system_event(&mut self, event: system::Event) {
+        match event {
+            system::Event::RouteRestored { route } => warn!("a route of ours had been removed and is back: {route}"),
+            system::Event::TunMissing { name } => {
+                warn!("the tunnel device {name} is gone");
+                self.restore_tun();
+            }
+            system::Event::TunRestored { name, what } => warn!("{name} had been changed and is right again: {what}"),
+            system::Event::AddressesChanged { addresses } => {
+                let addresses: Vec<_> = addresses.into_iter().map(|address| address.address).collect();
+                info!(?addresses, "this machine's addresses changed");
+                let _ = self.engine.handle_command(now(), Command::LocalAddressesChanged { addresses });
+            }
+            system::Event::UnderlayChanged { peer, underlay } => {
+                info!(%peer, ?underlay, "the way to the peer changed");
+                if let Some(underlay) = underlay {
+                    let mtu = u16::try_from(underlay.mtu).unwrap_or(u16::MAX);
+                    let names: Vec<_> = self
+                        .config
+                        .peers
+                        .iter()
+                        .filter(|config| desired::configured(config).contains(&peer))
+                        .map(|config| config.ike.name.clone())
+                        .collect();
+                    for name in names {
+                        self.engine.set_interface_mtu(&name, mtu);
+                    }
+                }
+            }
+            system::Event::Resynced => info!("the kernel dropped notifications: everything was compared again"),
+            system::Event::Finding(finding) => {
+                warn!("{finding}");
+                if !self.findings.contains(&finding) {
+                    self.findings.push(finding);
+                }
+            }
+        }
+    }
+
+    fn take_request(&mut self, request: Request) {
+        match request {
+            Request::Status(reply) => {
+                let _ = reply.send(self.status());
+            }
+            Request::Act(action, reply) => {
+                let outcome = self.act(action);
+                let _ = reply.send(outcome);
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Result<Done, ApiError> {
+        let now = now();
+        let name = |child: Option<String>| child.map(ChildName::from);
+        match action {
+            Action::Up { peer, child } => {
+                let message = format!("bringing up {}", path(&peer, child.as_deref()));
+                let command = Command::Up { peer: PeerName::from(peer), child: name(child) };
+                self.engine.handle_command(now, command).map_err(refusal)?;
+                Ok(Done { message })
+            }
+            Action::Down { peer, child } => {
+                let message = format!("closed {}; it stays down until `skybridge up`", path(&peer, child.as_deref()));
+                let command = Command::Down { peer: PeerName::from(peer), child: name(child) };
+                self.engine.handle_command(now, command).map_err(refusal)?;
+                Ok(Done { message })
+            }
+            Action::Rekey { peer, what } => self.rekey(now, &PeerName::from(peer), what),
+            Action::Reload => self.reload(),
+        }
+    }
+
+    fn rekey(&mut self, now: Now, peer: &PeerName, what: RekeyTarget) -> Result<Done, ApiError> {
+        let mut rekeyed = Vec::new();
+        if matches!(what, RekeyTarget::Ike | RekeyTarget::All) {
+            self.engine.handle_command(now, Command::RekeyIke { peer: peer.clone() }).map_err(refusal)?;
+            rekeyed.push("the IKE SA".to_owned());
+        }
+        let children: Vec<ChildName> = match what {
+            RekeyTarget::Ike => Vec::new(),
+            RekeyTarget::Child(name) => vec![ChildName::from(name)],
+            RekeyTarget::Children | RekeyTarget::All => {
+                let settings = self.engine.peers().find(|settings| settings.ike.name == *peer);
+                settings.map(|s| s.ike.children.iter().map(|c| c.name.clone()).collect()).unwrap_or_default()
+            }
+        };
+        let alone = children.len() == 1;
+        for child in children {
+            let command = Command::RekeyChild { peer: peer.clone(), child: child.clone() };
+            match self.engine.handle_command(now, command) {
+                Ok(()) => rekeyed.push(format!("child {child}")),
+                Err(CommandError::ChildNotEstablished(..)) if !alone => {}
+                Err(error) => return Err(refusal(error)),
+            }
+        }
+        if rekeyed.is_empty() {
+            return Err(refusal(CommandError::NotEstablished(peer.clone())));
+        }
+        Ok(Done { message: format!("rekeying {} of {peer}", rekeyed.join(", ")) })
+    }
+
+    /// Reads the configuration again; on any error the running one stays.
+    fn reload(&mut self) -> Result<Done, ApiError> {
+        service::reloading();
+        let outcome = self.apply_new_config();
+        service::ready();
+        outcome
+    }
+
+    fn apply_new_config(&mut self) -> Result<Done, ApiError> {
+        let new = config::load(&Inputs::from_process(&self.options.config)).map_err(|errors| {
+            ApiError::new(ApiErrorKind::Config, format!("the configuration has errors and the running one is kept:\n{errors}"))
+        })?;
+        for warning in &new.warnings {
+            warn!("{warning}");
+        }
+        let changes = self.config.diff(&new);
+        let message = describe(&changes);
+        let mut settings = peer_settings(&new);
+        for peer in &mut settings {
+            let known = self.engine.peers().find(|old| old.ike.name == peer.ike.name);
+            peer.outer_mtu = known.map_or(DEFAULT_OUTER_MTU, |old| old.outer_mtu);
+        }
+        self.engine.reconfigure(now(), None, settings).map_err(refusal)?;
+        self.failures.retain(|name, _| new.peer(name).is_some());
+        self.config = new;
+        self.reconcile_if_changed();
+        Ok(Done { message })
+    }
+
+    /// Tells the peers that we stop, and gives them a moment to answer.
+    async fn say_farewell(&mut self, reports: &mut mpsc::Receiver<Report>) {
+        let _ = self.engine.handle_command(now(), Command::Shutdown);
+        let until = Instant::now() + FAREWELL;
+        loop {
+            self.flush();
+            let gone = self.engine.endpoint().status(now()).iter().all(|peer| peer.ike_sas.is_empty());
+            if gone || Instant::now() >= until {
+                return;
+            }
+            let next = self.engine.poll_timeout().map_or(until, |at| at.min(until));
+            tokio::select! {
+                Some(report) = reports.recv() => self.take_reports(report, reports),
+                Ok(()) = self.ike_port.ready() => self.receive_ike(),
+                () = sleep_until(Some(next)) => self.engine.handle_timeout(now()),
+            }
+        }
+    }
+
+    /// Takes back what was changed in the system.
+    async fn stop(self) -> Result<(), DaemonError> {
+        if let Some(task) = self.reconciling {
+            let _ = task.await;
+        }
+        let when_stopped = match self.config.endpoint.when_stopped {
+            config::WhenStopped::Block => system::WhenStopped::Block,
+            config::WhenStopped::Clear => system::WhenStopped::Clear,
+        };
+        let report = self.system.stop(when_stopped).await?;
+        journal::report(&report);
+        self.dataplane.stop().map_err(DaemonError::io("the data plane failed"))?;
+        let _ = std::fs::remove_file(&self.config.endpoint.control_socket);
+        info!("stopped");
+        Ok(())
+    }
+}
+
+fn path(peer: &str, child: Option<&str>) -> String {
+    child.map_or_else(|| peer.to_owned(), |child| format!("{peer}/{child}"))
+}
+
+fn refusal(error: CommandError) -> ApiError {
+    let kind = match error {
+        CommandError::UnknownPeer(_) | CommandError::UnknownChild(..) | CommandError::UnknownChildSa(_) => {
+            ApiErrorKind::NotFound
+        }
+        CommandError::ShuttingDown => ApiErrorKind::Unavailable,
+        _ => ApiErrorKind::Conflict,
+    };
+    ApiError::new(kind, error.to_string())
+}
+
+fn describe(changes: &config::Changes) -> String {
+    if changes.is_empty() {
+        return "reloaded: nothing changed".to_owned();
+    }
+    let mut parts = Vec::new();
+    for (what, names) in
+        [("added", &changes.added), ("removed", &changes.removed), ("changed", &changes.changed)]
+    {
+        if !names.is_empty() {
+            let names: Vec<_> = names.iter().map(PeerName::as_str).collect();
+            parts.push(format!("{what} {}", names.join(", ")));
+        }
+    }
+    if !changes.applied.is_empty() {
+        parts.push(format!("applied endpoint.{}", changes.applied.join(", endpoint.")));
+    }
+    let mut text = format!("reloaded: {}", parts.join("; "));
+    if !changes.restart.is_empty() {
+        text.push_str(&format!("; takes a restart: endpoint.{}", changes.restart.join(", endpoint.")));
+    }
+    text
+}
