@@ -1,3 +1,4 @@
 mod doubles;
 mod drops;
 mod flows;
+mod thread;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use nix::sys::eventfd::EventFd;
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::{
     crypto::SystemRandom,
@@ -30,9 +30,11 @@ type Queue<T> = Arc<Mutex<VecDeque<T>>>;
 type Fault<E> = Arc<Mutex<Option<fn() -> E>>>;
 
 /// The device's other end, as the test holds it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct TunEnd {
     pub(super) to_worker: Queue<(Vec<u8>, Offload)>,
+    /// Readable when something was queued by [`TunEnd::send`].
+    event: Arc<EventFd>,
     pub(super) from_worker: Queue<Vec<u8>>,
     pub(super) receive_fault: Fault<TunError>,
     pub(super) transmit_fault: Fault<TunError>,
@@ -45,17 +47,36 @@ pub(super) struct UdpEnd {
     pub(super) transmit_fault: Fault<UdpError>,
 }
 
-struct TunDouble(TunEnd, EventFd);
+struct TunDouble(TunEnd);
 struct UdpDouble(UdpEnd, EventFd);
 
+impl Default for TunEnd {
+    fn default() -> Self {
+        Self {
+            to_worker: Queue::default(),
+            event: Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap()),
+            from_worker: Queue::default(),
+            receive_fault: Fault::default(),
+            transmit_fault: Fault::default(),
+        }
+    }
+}
+
 impl TunEnd {
+    /// Queues a packet and wakes a worker that waits for it.
+    pub(super) fn send(&self, packet: Vec<u8>) {
+        self.to_worker.lock().unwrap().push_back((packet, Offload::default()));
+        self.event.write(1).unwrap();
+    }
+
     pub(super) fn device(&self) -> Box<dyn TunDevice> {
-        Box::new(TunDouble(self.clone(), EventFd::new().unwrap()))
+        Box::new(TunDouble(self.clone()))
     }
 }
 
 impl TunDevice for TunDouble {
     fn receive(&mut self, batch: &mut TunBatch) -> Result<(), TunError> {
+        let _ = self.0.event.read();
         if let Some(fault) = *self.0.receive_fault.lock().unwrap() {
             return Err(fault());
         }
@@ -83,7 +104,7 @@ impl TunDevice for TunDouble {
     }
 
     fn poll_fd(&self) -> BorrowedFd<'_> {
-        self.1.as_fd()
+        self.0.event.as_fd()
     }
 }
 
