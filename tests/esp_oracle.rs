@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use skybridge::{
     crypto::{DirectionKeys, EspSuite, Secret},
-    esp::{
+    esp::{Treatment, 
         ChildId, InboundConfig, InboundSa, Limits, OutboundConfig, OutboundSa, Path, PathState, SaSelectors,
     },
     policy::{SelectorSet, TrafficSelector},
@@ -107,7 +107,7 @@ fn inbound(suite: EspSuite) -> InboundSa {
         limits: Limits::default(),
         selectors: SaSelectors { local: everything(), remote: everything() },
         replay_window: 4_096,
-        max_inner_mtu: None,
+        treatment: Treatment::default(),
     })
     .unwrap()
 }
@@ -120,7 +120,7 @@ fn outbound(suite: EspSuite) -> OutboundSa {
         keys: &keys(&suite),
         path: path(),
         limits: Limits::default(),
-        max_inner_mtu: None,
+        treatment: Treatment::default(),
     })
     .unwrap()
 }

@@ -21,7 +21,7 @@ use crate::control::{Action, RekeyTarget, Request};
 use crate::crypto::SystemRandom;
 use crate::dataplane::{DataPlane, IkeSender};
 use crate::engine::{DEFAULT_OUTER_MTU, Engine, EngineConfig, Event, PeerSettings};
-use crate::esp::{Report, Snapshot};
+use crate::esp::{ClampMss, Report, Snapshot, Treatment};
 use crate::ike::{self, ChildName, Command, CommandError, Datagram, DownReason, Now, PeerName, TransmitKind};
 use crate::system::{self, Desired, Finding, System, Underlay};
 
@@ -189,7 +189,20 @@ fn peer_settings(config: &Config) -> Vec<PeerSettings> {
     config
         .peers
         .iter()
-        .map(|peer| PeerSettings { ike: peer.ike.clone(), max_inner_mtu: peer.mtu, outer_mtu: DEFAULT_OUTER_MTU })
+        .map(|peer| PeerSettings {
+            ike: peer.ike.clone(),
+            treatment: Treatment {
+                max_inner_mtu: peer.mtu,
+                clamp_mss: match peer.clamp_mss {
+                    config::ClampMss::Auto => ClampMss::Auto,
+                    config::ClampMss::Off => ClampMss::Off,
+                    config::ClampMss::To(octets) => ClampMss::To(octets),
+                },
+                copy_dscp: peer.copy_dscp,
+                copy_ecn: peer.copy_ecn,
+            },
+            outer_mtu: DEFAULT_OUTER_MTU,
+        })
         .collect()
 }
 

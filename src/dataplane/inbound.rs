@@ -85,7 +85,7 @@ impl Core {
             }
             return Err(DropReason::UnknownSpi);
         };
-        let opened = match sa.open(datagram, Ecn::from_bits(meta.tos), now) {
+        let opened = match sa.open(datagram, sa.treatment().outer_ecn(Ecn::from_bits(meta.tos)), now) {
             Ok(opened) => opened,
             Err(refused) => {
                 let hard = refused.reason == DropReason::InboundHardLimit;
@@ -103,7 +103,7 @@ impl Core {
         };
         let inner = datagram.get_mut(range.clone()).ok_or(DropReason::InnerMalformed)?;
         if let Ok(view) = InnerPacket::parse(inner)
-            && clamp(inner, &view, sa.inner_mtu())
+            && clamp(inner, &view, sa.treatment().mss(view.version, sa.inner_mtu()))
         {
             add(&self.counters.mss_clamped, 1);
         }

@@ -10,7 +10,7 @@ use super::{
     held::HeldPacket,
 };
 use crate::{
-    esp::{DropReason, OutboundSa, Report, Snapshot, SpdAction, SpdEntry, ecn, summarize},
+    esp::{DropReason, OutboundSa, Report, Snapshot, SpdAction, SpdEntry, summarize},
     wire::{
         esp::{NEXT_HEADER_IPV4, NEXT_HEADER_IPV6},
         ip::{
@@ -23,9 +23,6 @@ use crate::{
 
 /// Every IPv6 link carries this much ([RFC 8200 section 5](https://www.rfc-editor.org/rfc/rfc8200#section-5)).
 const IPV6_MIN_MTU: u16 = 1_280;
-/// An MSS is never lowered below this, however small the path claims to be.
-const MIN_MSS: u16 = 256;
-
 /// How a turn sees the world.
 pub(super) struct Turn<'a> {
     pub(super) snapshot: &'a Snapshot,
@@ -175,7 +172,7 @@ impl Core {
             return Err(DropReason::TunnelLoop.into());
         }
         let mtu = sa.inner_mtu();
-        if clamp(packet, view, mtu) {
+        if clamp(packet, view, sa.treatment().mss(view.version, mtu)) {
             add(&self.counters.mss_clamped, 1);
         }
         if packet.len() <= usize::from(mtu) {
@@ -248,7 +245,7 @@ impl Core {
         let to = Destination {
             local: path.local,
             remote: path.remote,
-            tos: ecn::encapsulate(view.dscp, view.ecn),
+            tos: sa.treatment().outer_tos(view.dscp, view.ecn),
             dont_fragment,
             segment_size: None,
         };
@@ -269,10 +266,9 @@ enum Carried {
     Held,
 }
 
-/// Lowers the MSS of a SYN or SYN-ACK to what fits the inner MTU.
-pub(super) fn clamp(packet: &mut [u8], view: &InnerPacket, inner_mtu: u16) -> bool {
-    view.protocol == protocol::TCP
-        && tcp::clamp_mss(packet, tcp::mss_for_mtu(view.version, inner_mtu).max(MIN_MSS))
+/// Lowers the MSS of a SYN or SYN-ACK to `mss`.
+pub(super) fn clamp(packet: &mut [u8], view: &InnerPacket, mss: Option<u16>) -> bool {
+    view.protocol == protocol::TCP && mss.is_some_and(|mss| tcp::clamp_mss(packet, mss))
 }
 
 /// Whether both ends are single hosts beyond this link.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::crypto::Random;
-use crate::esp::{self, ChildId, Report, Snapshot};
+use crate::esp::{self, ChildId, Report, Snapshot, Treatment};
 use crate::ike::{
     self, ChildName, Command, CommandError, Datagram, Endpoint, EndpointSettings, Now, PeerConfig, PeerName,
     StartPolicy, Transmit, WakeReason,
@@ -50,8 +50,8 @@ pub struct EngineConfig {
 pub struct PeerSettings {
     /// The IKE layer's part.
     pub ike: PeerConfig,
-    /// An upper bound of the inner MTU, whatever the path carries.
-    pub max_inner_mtu: Option<u16>,
+    /// What else the data path does to its packets.
+    pub treatment: Treatment,
     /// The outer MTU of the interface towards the peer.
     pub outer_mtu: u16,
 }
@@ -290,9 +290,9 @@ impl Engine {
     fn install(&mut self, install: ike::ChildInstall) {
         let settings = self.peers.get(&install.peer);
         let outer_mtu = settings.map_or(DEFAULT_OUTER_MTU, |settings| settings.outer_mtu);
-        let max_inner_mtu = settings.and_then(|settings| settings.max_inner_mtu);
+        let treatment = settings.map(|settings| settings.treatment).unwrap_or_default();
         let up = ChildUp::of(&install);
-        match self.sad.install(install, outer_mtu, max_inner_mtu) {
+        match self.sad.install(install, outer_mtu, treatment) {
             Ok(()) => self.events.push_back(Event::ChildUp(Box::new(up))),
             Err(reason) => self.events.push_back(Event::ChildUnusable { peer: up.peer, child: up.child, reason }),
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{esp_id, esp_limits};
 use crate::crypto::CryptoError;
-use crate::esp::{InboundConfig, InboundSa, OutboundConfig, OutboundSa, Path, PathState, SaSelectors};
+use crate::esp::{InboundConfig, InboundSa, OutboundConfig, OutboundSa, Path, PathState, SaSelectors, Treatment};
 use crate::ike::{ChildInstall, ChildName, ChildSaId, PeerName};
 
 /// What a configured child has carried since the start, over all its SAs.
@@ -87,7 +87,7 @@ impl Sad {
         &mut self,
         install: ChildInstall,
         interface_mtu: u16,
-        max_inner_mtu: Option<u16>,
+        treatment: Treatment,
     ) -> Result<(), CryptoError> {
         let mtu = self
             .mtus
@@ -111,7 +111,7 @@ impl Sad {
             limits,
             selectors: selectors.clone(),
             replay_window: self.replay_window,
-            max_inner_mtu,
+            treatment,
         })?;
         let outbound = OutboundSa::new(OutboundConfig {
             child,
@@ -120,7 +120,7 @@ impl Sad {
             keys: &install.outbound_keys,
             path: Arc::clone(&path),
             limits,
-            max_inner_mtu,
+            treatment,
         })?;
         let entry = Entry {
             peer: install.peer,

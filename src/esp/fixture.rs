@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{
+use super::{Treatment, 
     ChildId, InboundConfig, InboundSa, Limits, OutboundConfig, OutboundSa, Path, PathState, SaSelectors,
 };
 use crate::{
@@ -78,7 +78,7 @@ pub(crate) fn outbound_with(suite: EspSuite, path: Arc<Path>, limits: Limits) ->
         keys: &keys(&suite),
         path,
         limits,
-        max_inner_mtu: None,
+        treatment: Treatment::default(),
     })
     .unwrap()
 }
@@ -97,7 +97,7 @@ pub(crate) fn inbound_with(suite: EspSuite, selectors: SaSelectors, limits: Limi
         limits,
         selectors,
         replay_window: 4_096,
-        max_inner_mtu: None,
+        treatment: Treatment::default(),
     })
     .unwrap()
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    ChildId, DropReason, Limits, Path, SaCounters, SaSelectors, ecn,
+    ChildId, DropReason, Limits, Path, SaCounters, Treatment, SaSelectors, ecn,
     mtu::inner_mtu,
     outbound::{AuthenticatedData, is_aligned},
     replay::{Freshness, ReplayWindow},
@@ -42,8 +42,8 @@ pub struct InboundConfig<'a> {
     pub selectors: SaSelectors,
     /// Packets in the replay window; see [`super::DEFAULT_REPLAY_WINDOW`].
     pub replay_window: u32,
-    /// An upper bound of the inner MTU for MSS clamping; `None` for none.
-    pub max_inner_mtu: Option<u16>,
+    /// What else is done to the packets.
+    pub treatment: Treatment,
 }
 
 /// What was inside an authenticated packet.
@@ -81,7 +81,7 @@ pub struct InboundSa {
     path: Arc<Path>,
     limits: Limits,
     selectors: SaSelectors,
-    max_inner_mtu: u16,
+    treatment: Treatment,
     replay: Mutex<ReplayWindow>,
     accepted_packets: AtomicU64,
     accepted_octets: AtomicU64,
@@ -105,7 +105,7 @@ impl InboundSa {
             path: config.path,
             limits: config.limits,
             selectors: config.selectors,
-            max_inner_mtu: config.max_inner_mtu.unwrap_or(u16::MAX),
+            treatment: config.treatment,
             replay: Mutex::new(ReplayWindow::new(config.replay_window)),
             accepted_packets: AtomicU64::new(0),
             accepted_octets: AtomicU64::new(0),
@@ -154,10 +154,15 @@ impl InboundSa {
         self.replay().highest()
     }
 
+    /// What else is done to the packets.
+    pub fn treatment(&self) -> &Treatment {
+        &self.treatment
+    }
+
     /// The inner MTU of the path, for MSS clamping.
     pub fn inner_mtu(&self) -> u16 {
         let path = self.path.get();
-        inner_mtu(path.outer_mtu, &self.suite, path.remote.is_ipv6()).min(self.max_inner_mtu)
+        self.treatment.bound(inner_mtu(path.outer_mtu, &self.suite, path.remote.is_ipv6()))
     }
 
     /// True once in an SA's life: the first time it is asked after a hard limit was met.

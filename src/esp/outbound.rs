@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    ChildId, DropReason, Limits, Path, SaCounters,
+    ChildId, DropReason, Limits, Path, SaCounters, Treatment,
     mtu::{alignment, inner_mtu, sealed_len},
 };
 use crate::{
@@ -33,8 +33,8 @@ pub struct OutboundConfig<'a> {
     pub path: Arc<Path>,
     /// How much it may carry.
     pub limits: Limits,
-    /// An upper bound of the inner MTU, whatever the path carries; `None` for none.
-    pub max_inner_mtu: Option<u16>,
+    /// What else is done to the packets.
+    pub treatment: Treatment,
 }
 
 /// Sequence numbers that belong to one caller alone, and what reserving them brought about.
@@ -54,7 +54,7 @@ pub struct OutboundSa {
     key: CipherKey,
     path: Arc<Path>,
     limits: Limits,
-    max_inner_mtu: u16,
+    treatment: Treatment,
     next_sequence: AtomicU64,
     reserved_octets: AtomicU64,
     soft_reported: AtomicBool,
@@ -75,7 +75,7 @@ impl OutboundSa {
             key: config.keys.cipher(&config.suite)?,
             path: config.path,
             limits: config.limits,
-            max_inner_mtu: config.max_inner_mtu.unwrap_or(u16::MAX),
+            treatment: config.treatment,
             next_sequence: AtomicU64::new(1),
             reserved_octets: AtomicU64::new(0),
             soft_reported: AtomicBool::new(false),
@@ -121,10 +121,15 @@ impl OutboundSa {
         self.next_sequence.load(Relaxed).saturating_sub(1)
     }
 
+    /// What else is done to the packets.
+    pub fn treatment(&self) -> &Treatment {
+        &self.treatment
+    }
+
     /// The largest inner packet that goes through now.
     pub fn inner_mtu(&self) -> u16 {
         let path = self.path.get();
-        inner_mtu(path.outer_mtu, &self.suite, path.remote.is_ipv6()).min(self.max_inner_mtu)
+        self.treatment.bound(inner_mtu(path.outer_mtu, &self.suite, path.remote.is_ipv6()))
     }
 
     /// The length of the ESP packet around `inner_len` octets.

@@ -147,7 +147,7 @@ fn whole_packets_of_the_standards_are_authentic() {
             limits: Limits::default(),
             selectors: everything(),
             replay_window: 4_096,
-            max_inner_mtu: None,
+            treatment: Treatment::default(),
         })
         .unwrap()
         .continuing(sequence - 1);
