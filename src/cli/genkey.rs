@@ -145,7 +145,8 @@ fn make(what: What) -> Result<String, Failure> {
         }
         What::Revoke { ca, certificates, days } => {
             let path = ca.join("crl.pem");
-            let (mut entries, number) = if path.exists() { read_crl(&read(&path)?)? } else { (Vec::new(), 0) };
+            let (mut entries, number) =
+                if path.exists() { read_crl(&read(&path)?)? } else { (Vec::new(), 0) };
             for file in &certificates {
                 let entry = Revocation::of(&read(file)?, now)?;
                 if !entries.iter().any(|old| old.serial == entry.serial) {

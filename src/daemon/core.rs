@@ -23,13 +23,16 @@ use crate::dataplane::{DataPlane, IkeSender};
 use crate::engine::{DEFAULT_OUTER_MTU, Engine, EngineConfig, Event, PeerSettings};
 use crate::esp::{ClampMss, Report, Snapshot, Treatment};
 use crate::ike::{self, ChildName, Command, CommandError, Datagram, DownReason, Now, PeerName, TransmitKind};
-use crate::system::{self, Desired, Finding, System, Underlay};
+use crate::system::{self, Desired, Finding, System, TrafficSample, TrafficWatch, Underlay};
 
 /// Reports taken in one turn, so that the timers keep their time.
 const REPORTS_A_TURN: usize = 256;
 
 /// How often the machine is inspected for what eats packets.
 const INSPECTION: Duration = Duration::from_secs(60);
+
+/// How often the kernel's counters are compared with ours.
+const OBSERVATION: Duration = Duration::from_secs(10);
 
 /// How long peers get to answer our deletes when we stop.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -72,6 +75,9 @@ pub(super) struct Daemon {
     pub(super) failures: BTreeMap<PeerName, LastFailure>,
     pub(super) findings: Vec<Finding>,
     standing: Vec<Finding>,
+    inspected: Vec<Finding>,
+    observed: Vec<Finding>,
+    traffic_watch: TrafficWatch,
     snapshot: Arc<ArcSwap<Snapshot>>,
     ike_port: IkePort,
     natt: IkeSender,
@@ -110,6 +116,9 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
         failures: BTreeMap::new(),
         findings: Vec::new(),
         standing: Vec::new(),
+        inspected: Vec::new(),
+        observed: Vec::new(),
+        traffic_watch: TrafficWatch::new(),
         snapshot: parts.snapshot,
         ike_port: parts.ike_port,
         natt: parts.natt,
@@ -128,7 +137,9 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("cannot catch SIGINT"))?;
     let mut inspection = tokio::time::interval(INSPECTION);
     let mut watchdog = tokio::time::interval(service::watchdog_interval().unwrap_or(INSPECTION));
+    let mut observation = tokio::time::interval(OBSERVATION);
     inspection.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    observation.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     info!(
         name = daemon.config.endpoint.name,
         device = daemon.config.endpoint.device,
@@ -153,6 +164,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
             Some(event) = system_events.recv() => daemon.take_system_event(event),
             Some(fetched) = fetches.recv() => daemon.take_fetched(fetched),
             _ = inspection.tick() => daemon.inspect(),
+            _ = observation.tick() => daemon.observe(),
             _ = watchdog.tick() => {
                 service::alive();
                 service::status(&daemon.summary());
@@ -287,8 +299,12 @@ impl Daemon {
             ike::Event::Refused { peer: Some(peer), reason, .. } => self.failed(peer, reason),
             ike::Event::IkeDown { peer, reason, .. } => match reason {
                 DownReason::PeerDead => {
-                    self.failed(peer, "the peer does not answer: check that it runs, its address, and that \
-                        UDP 500 and 4500 pass the firewalls between".to_owned());
+                    self.failed(
+                        peer,
+                        "the peer does not answer: check that it runs, its address, and that \
+                        UDP 500 and 4500 pass the firewalls between"
+                            .to_owned(),
+                    );
                 }
                 DownReason::Failed(reason) => self.failed(peer, reason),
                 _ => {}
@@ -313,7 +329,8 @@ impl Daemon {
     fn resolve(&self, peer: PeerName, name: String) {
         let fetched = self.fetched.clone();
         tokio::spawn(async move {
-            let looked_up = tokio::time::timeout(RESOLVE_PATIENCE, tokio::net::lookup_host((name.as_str(), 0)));
+            let looked_up =
+                tokio::time::timeout(RESOLVE_PATIENCE, tokio::net::lookup_host((name.as_str(), 0)));
             let addresses = match looked_up.await {
                 Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
                 Ok(Err(error)) => {
@@ -349,21 +366,16 @@ impl Daemon {
         match fetched {
             Fetched::Addresses(peer, addresses) => {
                 if addresses.is_empty() {
-                    self.failed(peer.clone(), "the peer's name does not resolve: check DNS and `remote`".to_owned());
+                    self.failed(
+                        peer.clone(),
+                        "the peer's name does not resolve: check DNS and `remote`".to_owned(),
+                    );
                 }
                 let _ = self.engine.handle_command(now(), Command::PeerAddresses { peer, addresses });
             }
             Fetched::Inspected(findings) => {
-                for finding in findings.iter().filter(|finding| !self.findings.contains(finding)) {
-                    warn!("{finding}");
-                }
-                self.findings = findings;
-                for finding in &self.standing {
-                    if !self.findings.contains(finding) {
-                        self.findings.push(finding.clone());
-                    }
-                }
-                self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+                self.inspected = findings;
+                self.gather_findings();
             }
             Fetched::Underlay(peer, underlay) => {
                 let mtu = u16::try_from(underlay.mtu).unwrap_or(u16::MAX);
@@ -376,6 +388,7 @@ impl Daemon {
                     Ok(report) => {
                         journal::report(&report);
                         self.standing = report.findings;
+                        self.gather_findings();
                     }
                     Err(error) => error!("routes and settings could not be made right: {error}"),
                 }
@@ -387,12 +400,40 @@ impl Daemon {
     async fn first_reconcile(&mut self) -> Result<(), DaemonError> {
         let report = self.system.reconcile(self.wanted.clone()).await?;
         journal::report(&report);
-        for finding in &report.findings {
-            warn!("{finding}");
-        }
-        self.findings.clone_from(&report.findings);
         self.standing = report.findings;
+        self.gather_findings();
         Ok(())
+    }
+
+    /// Compares the kernel's counters with ours: packets that we hand over and nobody gets.
+    fn observe(&mut self) {
+        use std::sync::atomic::Ordering::Relaxed;
+        let counters = self.dataplane.counters();
+        let sample = TrafficSample {
+            to_kernel: counters.tun_sent.load(Relaxed),
+            outer_sent: counters.udp_sent.load(Relaxed),
+            outer_received: counters.udp_received.load(Relaxed),
+        };
+        self.observed = self.traffic_watch.observe(sample);
+        self.gather_findings();
+    }
+
+    /// Joins what the three kinds of looking found, worst first; a new finding goes to the log.
+    fn gather_findings(&mut self) {
+        let mut findings: Vec<Finding> = Vec::new();
+        for finding in self.standing.iter().chain(&self.inspected).chain(&self.observed) {
+            if !findings.iter().any(|known| known.code == finding.code && known.where_ == finding.where_) {
+                findings.push(finding.clone());
+            }
+        }
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        for finding in &findings {
+            if !self.findings.iter().any(|known| known.code == finding.code && known.where_ == finding.where_)
+            {
+                warn!("{finding}");
+            }
+        }
+        self.findings = findings;
     }
 
     /// Brings the machine to what is desired now, in a task, one at a time.
@@ -419,7 +460,8 @@ impl Daemon {
         match open_tun(&self.config.endpoint.device) {
             Ok(tun) => {
                 self.dataplane.replace_tun(Box::new(tun));
-                let (system, fetched, wanted) = (self.system.clone(), self.fetched.clone(), self.wanted.clone());
+                let (system, fetched, wanted) =
+                    (self.system.clone(), self.fetched.clone(), self.wanted.clone());
                 self.reconciling = Some(tokio::spawn(async move {
                     let _ = fetched.send(Fetched::Reconciled(system.reconcile(wanted).await));
                 }));
@@ -445,12 +487,16 @@ impl Daemon {
 
     fn take_system_event(&mut self, event: system::Event) {
         match event {
-            system::Event::RouteRestored { route } => warn!("a route of ours had been removed and is back: {route}"),
+            system::Event::RouteRestored { route } => {
+                warn!("a route of ours had been removed and is back: {route}")
+            }
             system::Event::TunMissing { name } => {
                 warn!("the tunnel device {name} is gone");
                 self.restore_tun();
             }
-            system::Event::TunRestored { name, what } => warn!("{name} had been changed and is right again: {what}"),
+            system::Event::TunRestored { name, what } => {
+                warn!("{name} had been changed and is right again: {what}")
+            }
             system::Event::AddressesChanged { addresses } => {
                 let addresses: Vec<_> = addresses.into_iter().map(|address| address.address).collect();
                 info!(?addresses, "this machine's addresses changed");
@@ -472,12 +518,14 @@ impl Daemon {
                     }
                 }
             }
-            system::Event::Resynced => info!("the kernel dropped notifications: everything was compared again"),
+            system::Event::Resynced => {
+                info!("the kernel dropped notifications: everything was compared again")
+            }
             system::Event::Finding(finding) => {
-                warn!("{finding}");
-                if !self.findings.contains(&finding) {
-                    self.findings.push(finding);
+                if !self.standing.contains(&finding) {
+                    self.standing.push(finding);
                 }
+                self.gather_findings();
             }
         }
     }
@@ -505,7 +553,8 @@ impl Daemon {
                 Ok(Done { message })
             }
             Action::Down { peer, child } => {
-                let message = format!("closed {}; it stays down until `skybridge up`", path(&peer, child.as_deref()));
+                let message =
+                    format!("closed {}; it stays down until `skybridge up`", path(&peer, child.as_deref()));
                 let command = Command::Down { peer: PeerName::from(peer), child: name(child) };
                 self.engine.handle_command(now, command).map_err(refusal)?;
                 Ok(Done { message })
@@ -554,7 +603,10 @@ impl Daemon {
 
     fn apply_new_config(&mut self) -> Result<Done, ApiError> {
         let new = config::load(&Inputs::from_process(&self.options.config)).map_err(|errors| {
-            ApiError::new(ApiErrorKind::Config, format!("the configuration has errors and the running one is kept:\n{errors}"))
+            ApiError::new(
+                ApiErrorKind::Config,
+                format!("the configuration has errors and the running one is kept:\n{errors}"),
+            )
         })?;
         for warning in &new.warnings {
             warn!("{warning}");

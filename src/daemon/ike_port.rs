@@ -44,7 +44,13 @@ impl IkePort {
             .iter()
             .map(|fd| UdpSocket::from_std(std::net::UdpSocket::from(fd.try_clone_to_owned()?)))
             .collect::<io::Result<_>>()?;
-        Ok(Self { device, sender: IkeSender::new(sockets), readable, batch: Batch::new(BATCH, LONGEST), more: false })
+        Ok(Self {
+            device,
+            sender: IkeSender::new(sockets),
+            readable,
+            batch: Batch::new(BATCH, LONGEST),
+            more: false,
+        })
     }
 
     /// Waits until a datagram is there; cancelling loses nothing.

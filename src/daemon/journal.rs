@@ -28,9 +28,8 @@ pub(super) fn engine_event(event: &Event) {
 }
 
 fn child_up(up: &ChildUp) {
-    let selectors = |set: &crate::policy::SelectorSet| {
-        set.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    };
+    let selectors =
+        |set: &crate::policy::SelectorSet| set.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     info!(
         peer = %up.peer,
         child = %up.child,

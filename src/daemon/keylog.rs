@@ -101,7 +101,9 @@ fn esp_row(
     };
     let address = |address: Option<IpAddr>| address.map_or_else(|| "*".to_owned(), |a| a.to_string());
     let protocol = if destination.or(source).is_some_and(|a| a.is_ipv6()) { "IPv6" } else { "IPv4" };
-    let prefixed = |key: &Secret| if key.expose().is_empty() { String::new() } else { format!("0x{}", hex(key.expose())) };
+    let prefixed = |key: &Secret| {
+        if key.expose().is_empty() { String::new() } else { format!("0x{}", hex(key.expose())) }
+    };
     format!(
         "{}\"{protocol}\",\"{}\",\"{}\",\"0x{spi:08x}\",\"{cipher}\",\"{}\",\"{mac}\",\"{}\",\"{}\"\n",
         comment(known),
@@ -141,7 +143,13 @@ mod tests {
         };
         let none = Secret::from_slice(&[]);
         assert_eq!(
-            ike_row(&[1; 8], &[2; 8], [&Secret::from_slice(&[3, 4]), &Secret::from_slice(&[5])], [&none, &none], &suite),
+            ike_row(
+                &[1; 8],
+                &[2; 8],
+                [&Secret::from_slice(&[3, 4]), &Secret::from_slice(&[5])],
+                [&none, &none],
+                &suite
+            ),
             "0101010101010101,0202020202020202,0304,05,\"AES-GCM-256 with 16 octet ICV [RFC5282]\",,,\"NONE [RFC4306]\"\n"
         );
         let esp = EspSuite {
@@ -151,7 +159,14 @@ mod tests {
             esn: true,
         };
         assert_eq!(
-            esp_row(None, Some(IpAddr::from([192, 0, 2, 1])), 0x1234, &Secret::from_slice(&[9]), &Secret::from_slice(&[8]), &esp),
+            esp_row(
+                None,
+                Some(IpAddr::from([192, 0, 2, 1])),
+                0x1234,
+                &Secret::from_slice(&[9]),
+                &Secret::from_slice(&[8]),
+                &esp
+            ),
             "\"IPv4\",\"*\",\"192.0.2.1\",\"0x00001234\",\"AES-CBC [RFC3602]\",\"0x09\",\"HMAC-SHA-256-128 [RFC4868]\",\"0x08\",\"64-bit\"\n"
         );
     }

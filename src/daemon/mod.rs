@@ -135,8 +135,10 @@ fn prepare_folders(config: &Config) -> Result<(), DaemonError> {
         if let Some(user) = &endpoint.user
             && let Ok(Some(user)) = nix::unistd::User::from_name(user)
         {
-            nix::unistd::chown(folder, Some(user.uid), Some(user.gid))
-                .map_err(|errno| DaemonError::Io { what: "cannot give a folder away", source: errno.into() })?;
+            nix::unistd::chown(folder, Some(user.uid), Some(user.gid)).map_err(|errno| DaemonError::Io {
+                what: "cannot give a folder away",
+                source: errno.into(),
+            })?;
         }
     }
     Ok(())

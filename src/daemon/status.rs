@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::core::Daemon;
-use crate::control::api::{
-    ChildStatus, Finding, IkeStatus, PeerState, PeerStatus, Status, Traffic,
-};
+use crate::control::api::{ChildStatus, Finding, IkeStatus, PeerState, PeerStatus, Status, Traffic};
 use crate::engine::PeerSettings;
 use crate::ike::{self, IkeSaState, IkeSaStatus, StartPolicy};
 use crate::policy::SelectorSet;
@@ -40,7 +38,11 @@ impl Daemon {
             device: self.config.endpoint.device.clone(),
             peers,
             findings: self.findings.iter().map(finding).collect(),
-            drops: counters.drops.nonzero().map(|(reason, count)| (reason.name().to_owned(), count)).collect(),
+            drops: counters
+                .drops
+                .nonzero()
+                .map(|(reason, count)| (reason.name().to_owned(), count))
+                .collect(),
             refused: refused(&self.engine.endpoint().counters()),
             traffic,
         }

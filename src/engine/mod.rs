@@ -160,7 +160,12 @@ impl Engine {
         self.take_events();
     }
 
-    fn acquire(&self, entry: usize, generation: u64, packet: crate::policy::PacketSummary) -> Option<Command> {
+    fn acquire(
+        &self,
+        entry: usize,
+        generation: u64,
+        packet: crate::policy::PacketSummary,
+    ) -> Option<Command> {
         if generation != self.snapshot.generation() {
             return None;
         }
@@ -211,8 +216,11 @@ impl Engine {
             return None;
         }
         let peers = self.order.iter().filter_map(|name| self.peers.get(name));
-        self.snapshot =
-            Arc::new(Snapshot::new(self.snapshot.generation() + 1, self.sad.inbound(), spd::entries(peers, &self.sad)));
+        self.snapshot = Arc::new(Snapshot::new(
+            self.snapshot.generation() + 1,
+            self.sad.inbound(),
+            spd::entries(peers, &self.sad),
+        ));
         Some(Arc::clone(&self.snapshot))
     }
 
@@ -276,7 +284,12 @@ impl Engine {
                 }
                 ike::Event::PathChanged { ike, local, remote, children } => {
                     self.sad.set_path(&children, local, remote);
-                    self.events.push_back(Event::Ike(ike::Event::PathChanged { ike, local, remote, children }));
+                    self.events.push_back(Event::Ike(ike::Event::PathChanged {
+                        ike,
+                        local,
+                        remote,
+                        children,
+                    }));
                 }
                 ike::Event::PathMtu { ike, peer, outer_mtu } => {
                     self.sad.set_measured_mtu(&peer, outer_mtu);
@@ -294,7 +307,9 @@ impl Engine {
         let up = ChildUp::of(&install);
         match self.sad.install(install, outer_mtu, treatment) {
             Ok(()) => self.events.push_back(Event::ChildUp(Box::new(up))),
-            Err(reason) => self.events.push_back(Event::ChildUnusable { peer: up.peer, child: up.child, reason }),
+            Err(reason) => {
+                self.events.push_back(Event::ChildUnusable { peer: up.peer, child: up.child, reason })
+            }
         }
         self.stale = true;
     }

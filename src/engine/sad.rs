@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::{esp_id, esp_limits};
 use crate::crypto::CryptoError;
-use crate::esp::{InboundConfig, InboundSa, OutboundConfig, OutboundSa, Path, PathState, SaSelectors, Treatment};
+use crate::esp::{
+    InboundConfig, InboundSa, OutboundConfig, OutboundSa, Path, PathState, SaSelectors, Treatment,
+};
 use crate::ike::{ChildInstall, ChildName, ChildSaId, PeerName};
 
 /// What a configured child has carried since the start, over all its SAs.
