@@ -39,3 +39,6 @@ pub use event::{
 pub use status::{ChildState, ChildStatus, CollisionStats, IkeCounters, IkeSaState, IkeSaStatus, PeerStatus};
 pub use time::Now;
 pub use timer::WakeReason;
+
+#[cfg(test)]
+mod tests;
