@@ -36,7 +36,7 @@ impl Endpoint {
         let initiator = sa.core.initiator;
         let State::Established(new) = &mut sa.state else { return };
         let initial_contact = std::mem::take(&mut new.initial_contact);
-        let (name, identity, lowest) = (new.peer.name.clone(), new.remote_id.clone(), new.lowest.clone());
+        let (name, identity, lowest) = (new.peer.name.clone(), new.remote_id.clone(), new.origin.lowest.clone());
         if let Some(peer) = self.peers.get_mut(&name) {
             peer.attempts = 0;
             peer.next_attempt = None;
@@ -59,18 +59,19 @@ impl Endpoint {
                 self.registry.ike_spis.remove(&spi);
                 continue;
             }
-            let (other_started, other_initiator) = (other.core.started, other.core.initiator);
+            let other_started = other.core.started;
             let Some(old) = other.established_mut().filter(|old| old.remote_id == identity) else { continue };
-            if initial_contact && old.since < started {
+            let other_initiator = old.origin.initiator;
+            if initial_contact && old.origin.since < started {
                 self.end_silently(now, other_id, DownReason::InitialContact);
                 continue;
             }
             if old.phase != crate::ike::sa::Phase::Live {
                 continue;
             }
-            let simultaneous = started <= old.since && other_started <= now.mono && initiator != other_initiator;
+            let simultaneous = started <= old.origin.since && other_started <= now.mono && initiator != other_initiator;
             let (loser, ours) = if simultaneous {
-                match (verdict(&lowest, &old.lowest), initiator) {
+                match (verdict(&lowest, &old.origin.lowest), initiator) {
                     (Verdict::Lost, _) => (id, initiator),
                     (Verdict::Won, _) => (other_id, other_initiator),
                 }
@@ -89,7 +90,6 @@ impl Endpoint {
                 established.timers.set(WakeReason::Duplicate, at);
             }
         }
-        // One that was to be closed stays if nothing else is left; see `duplicate_is_alone`.
     }
 
     /// Ends an IKE SA that the peer does not have any more.

@@ -14,7 +14,7 @@ use crate::ike::contents::Contents;
 use crate::ike::context::{Context, Effect};
 use crate::ike::event::{Datagram, DownReason, Event};
 use crate::ike::retransmit::{Expired, Schedule};
-use crate::ike::sa::{Birth, Core, Established, Made, Received, State, Tombstone, receive, repeat};
+use crate::ike::sa::{Birth, Core, Established, Made, Origin, Received, State, Tombstone, receive, repeat};
 use crate::ike::window::Outbound;
 use crate::pki::Identity;
 use crate::policy::{PacketSummary, SelectorSet, offer};
@@ -446,6 +446,7 @@ fn become_established(
         remote_id: id,
         remote_not_after: proven.not_after,
         lowest: agreed.lowest(),
+        origin: Origin { lowest: agreed.lowest(), since: ctx.now.mono, initiator: core.initiator },
         confirmed: true,
     };
     Established::new(ctx, birth)

@@ -45,6 +45,8 @@ pub(crate) struct PendingChild {
     pub(crate) rival: Option<Rival<ChildSaId>>,
     /// The peer deleted the old Child SA meanwhile.
     pub(crate) old_deleted: bool,
+    /// Unknown SPIs that the peer deleted meanwhile; one may be that of the response on its way.
+    pub(crate) deleted: Vec<u32>,
 }
 
 impl std::fmt::Debug for PendingChild {
@@ -119,6 +121,7 @@ impl Established {
             postponed: request.postponed,
             rival: None,
             old_deleted: false,
+            deleted: Vec::new(),
         };
         self.request(core, ctx, ExchangeType::CREATE_CHILD_SA, &payloads, Outstanding::Child(Box::new(pending)));
     }
@@ -132,14 +135,26 @@ impl Established {
         }
         let spi = pending.inbound_spi;
         let (config, old, replaced_by_peer) = (pending.config.clone(), pending.old, pending.rival.clone());
+        let deleted = pending.deleted.clone();
         match accept_child(self, pending, contents) {
+            Ok(Accepted { made, .. }) if deleted.contains(&made.outbound_spi) => {
+                // Deleted by the peer before its response came here.
+                ctx.registry.free_child_spi(spi);
+                match (old, replaced_by_peer) {
+                    (Some(old), Some(_)) => self.await_delete(ctx, old),
+                    (Some(old), None) => self.want(Task::DeleteChild(old)),
+                    (None, _) => {}
+                }
+            }
             Ok(Accepted { made, rival }) => self.settle_child(core, ctx, made, rival),
             Err(reason) => {
                 // The peer has made it; it must be told to forget it.
                 ctx.counters.child_refused += 1;
                 self.want(Task::DeleteSpi(spi));
                 refused(ctx, core, Some(&self.peer), &format!("child {}: {reason}\n  {}", config.name, describe_child(&config)));
-                if let (Some(old), None) = (old, replaced_by_peer) {
+                if let (Some(old), Some(_)) = (old, &replaced_by_peer) {
+                    self.await_delete(ctx, old);
+                } else if let Some(old) = old {
                     // Fail closed: a rekey that came out differently is begun anew.
                     if let Some(child) = self.children.get_mut(&old) {
                         child.phase = ChildPhase::Deleting;
@@ -165,9 +180,8 @@ impl Established {
         if outcome == Some(Verdict::Lost) {
             // Never installed here: the peer sends nothing on it before we do.
             self.want(Task::DeleteSpi(made.inbound_spi));
-            if let Some(child) = old.and_then(|old| self.children.get_mut(&old)) {
-                child.phase = ChildPhase::Replaced;
-                child.close_by = Some(ctx.now.mono + AWAIT_DELETE);
+            if let Some(old) = old {
+                self.await_delete(ctx, old);
             }
             return;
         }
@@ -187,12 +201,24 @@ impl Established {
         }
     }
 
+    /// The peer has replaced this one and will delete it; we do if it does not.
+    fn await_delete(&mut self, ctx: &Context<'_>, old: ChildSaId) {
+        if let Some(child) = self.children.get_mut(&old).filter(|child| child.is_live()) {
+            child.phase = ChildPhase::Replaced;
+            child.close_by = Some(ctx.now.mono + AWAIT_DELETE);
+            child.close_reason = DownReason::Replaced;
+        }
+    }
+
     fn child_refused(&mut self, core: &Core, ctx: &mut Context<'_>, pending: PendingChild, error: &Notify) {
         let obsolete = pending.rival.is_some() || pending.old_deleted || pending.old.is_some_and(|old| !self.children.contains_key(&old));
         if obsolete {
             // The peer has rekeyed or deleted it itself; what it answers to ours no longer matters.
             if error.kind == NotifyType::CHILD_SA_NOT_FOUND {
                 ctx.collisions.child_rekey_answered_not_found += 1;
+            }
+            if let (Some(old), true) = (pending.old, pending.rival.is_some()) {
+                self.await_delete(ctx, old);
             }
             return;
         }
@@ -283,6 +309,8 @@ impl Established {
         match self.child_by_outbound(spi) {
             Some(child) if matches!(child.phase, ChildPhase::Deleting | ChildPhase::Lingering) => (Target::Closing, Some(child.id)),
             Some(child) => (Target::Live, Some(child.id)),
+            // It may be the one that our own request has made and whose response is still on its way.
+            None if matches!(self.outstanding, Some(Outstanding::Child(_))) => (Target::Closing, None),
             None => (Target::Unknown, None),
         }
     }
@@ -366,11 +394,7 @@ impl Established {
             None => siblings,
         };
         for old in replaced {
-            if let Some(child) = self.children.get_mut(&old) {
-                child.phase = ChildPhase::Replaced;
-                child.close_by = Some(ctx.now.mono + AWAIT_DELETE);
-                child.close_reason = DownReason::Replaced;
-            }
+            self.await_delete(ctx, old);
         }
     }
 }

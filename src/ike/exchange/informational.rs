@@ -136,7 +136,14 @@ impl Established {
     /// ([RFC 7296 section 1.4.1](https://www.rfc-editor.org/rfc/rfc7296#section-1.4.1)).
     fn child_deleted_by_peer(&mut self, ctx: &mut Context<'_>, spi: &[u8]) -> Option<Vec<u8>> {
         let spi = u32::from_be_bytes(<[u8; 4]>::try_from(spi).ok()?);
-        let child = self.child_by_outbound(spi)?;
+        let Some(child) = self.child_by_outbound(spi) else {
+            if let Some(Outstanding::Child(pending)) = &mut self.outstanding
+                && pending.deleted.len() < 16
+            {
+                pending.deleted.push(spi);
+            }
+            return None;
+        };
         let (id, inbound, phase) = (child.id, child.inbound_spi, child.phase);
         let reason = match child.phase {
             ChildPhase::Live => DownReason::DeletedByPeer,

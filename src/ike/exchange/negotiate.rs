@@ -1,7 +1,5 @@
 //! What a Child SA is agreed on, without any state: the same for IKE_AUTH and CREATE_CHILD_SA.
 
-use std::net::IpAddr;
-
 use crate::ike::config::{ChildConfig, PeerConfig};
 use crate::ike::contents::Contents;
 use crate::ike::sa::Child;
@@ -125,7 +123,3 @@ pub(crate) fn rekeyed_spi(contents: &Contents) -> Option<Result<u32, Refusal>> {
     })
 }
 
-/// Whether two addresses are of one family.
-pub(crate) fn same_family(one: IpAddr, two: IpAddr) -> bool {
-    one.is_ipv4() == two.is_ipv4()
-}

@@ -122,6 +122,7 @@ impl Established {
             remote_id: self.remote_id.clone(),
             remote_not_after: self.remote_not_after,
             lowest: lower(ni, nr),
+            origin: self.origin.clone(),
             confirmed: new.initiator,
         };
         let mut established = Established::new(ctx, birth);

@@ -41,10 +41,6 @@ pub(crate) struct Child {
     /// When a replaced one is deleted by us after all, or a lingering one is removed.
     pub(crate) close_by: Option<Instant>,
     pub(crate) close_reason: DownReason,
-    /// The lower nonce of the exchange that made it.
-    pub(crate) lowest: Vec<u8>,
-    /// The one whose traffic it takes over.
-    pub(crate) replaces: Option<ChildSaId>,
 }
 
 impl Child {
@@ -128,8 +124,6 @@ impl Established {
             hard,
             close_by: None,
             close_reason: DownReason::Replaced,
-            lowest: made.lowest,
-            replaces: made.replaces,
         };
         if made.outbound_active {
             self.take_outbound(&made.config.name);

@@ -78,6 +78,8 @@ pub(crate) struct Established {
     pub(crate) last_sent: Instant,
     /// The lower nonce of the exchange that made it.
     pub(crate) lowest: Vec<u8>,
+    /// How the first of the IKE SAs came about of which this one is the latest by rekeying.
+    pub(crate) origin: Origin,
     /// Whether the peer has shown that it has this SA; before that, no request is sent on it.
     pub(crate) confirmed: bool,
     pub(crate) mtu: super::timers::MtuSearch,
@@ -96,6 +98,18 @@ pub(crate) struct Established {
 pub(crate) struct Estate {
     pub(crate) children: BTreeMap<ChildSaId, Child>,
     pub(crate) wanted: Vec<Plan>,
+    duplicate: Option<Instant>,
+}
+
+/// How two ends came together, whatever was rekeyed since.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    /// The lower nonce of IKE_SA_INIT.
+    pub(crate) lowest: Vec<u8>,
+    /// When it was authenticated.
+    pub(crate) since: Instant,
+    /// Whether we initiated it.
+    pub(crate) initiator: bool,
 }
 
 /// What makes an [`Established`].
@@ -107,6 +121,7 @@ pub(crate) struct Birth {
     pub(crate) remote_id: Identity,
     pub(crate) remote_not_after: Option<i64>,
     pub(crate) lowest: Vec<u8>,
+    pub(crate) origin: Origin,
     pub(crate) confirmed: bool,
 }
 
@@ -141,6 +156,7 @@ impl Established {
             last_heard: now,
             last_sent: now,
             lowest: birth.lowest,
+            origin: birth.origin,
             confirmed: birth.confirmed,
             mtu: super::timers::MtuSearch::default(),
             last_hint: None,
@@ -156,13 +172,16 @@ impl Established {
             .into_iter()
             .partition(|plan| matches!(plan.task, Task::DeleteIke(_) | Task::Probe | Task::RekeyIke | Task::MtuProbe(_)));
         self.wanted = mine;
-        Box::new(Estate { children: std::mem::take(&mut self.children), wanted: moving })
+        Box::new(Estate { children: std::mem::take(&mut self.children), wanted: moving, duplicate: self.timers.get(WakeReason::Duplicate) })
     }
 
     /// Receives what moves from the predecessor.
     pub(crate) fn inherit(&mut self, estate: Estate) {
         self.children.extend(estate.children);
         self.wanted.extend(estate.wanted);
+        if let Some(at) = estate.duplicate {
+            self.timers.set(WakeReason::Duplicate, at);
+        }
     }
 
     /// What our outstanding exchange, or the SA's phase, means for requests that cross it.

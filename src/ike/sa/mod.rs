@@ -21,7 +21,7 @@ use super::exchange::init::Starting;
 use super::nat::Path;
 
 pub(crate) use child::{Child, ChildPhase, Made};
-pub(crate) use established::{Birth, Established, Estate, Outstanding, Phase, Rival, log_keys};
+pub(crate) use established::{Birth, Established, Estate, Origin, Outstanding, Phase, Rival, log_keys};
 pub(crate) use inbound::{Received, receive, repeat};
 pub(crate) use tasks::Task;
 

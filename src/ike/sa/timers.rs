@@ -111,7 +111,8 @@ impl Established {
         });
         let plans = self.wanted.iter().filter(|_| request.is_none() && self.confirmed);
         let plans = plans.filter_map(|plan| plan.not_before).map(|at| (at, WakeReason::Task));
-        self.timers.next(REASONS).into_iter().chain(request).chain(children).chain(plans).min()
+        let reasons = if self.phase == Phase::Live { REASONS } else { &[WakeReason::GiveUp, WakeReason::Task] };
+        self.timers.next(reasons).into_iter().chain(request).chain(children).chain(plans).min()
     }
 
     fn expire(mut self: Box<Self>, core: &mut Core, ctx: &mut Context<'_>) -> State {

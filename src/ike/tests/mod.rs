@@ -3,3 +3,4 @@
 mod establish;
 mod pair;
 mod rekeying;
+mod storm;

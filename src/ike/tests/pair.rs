@@ -371,17 +371,33 @@ impl Pair {
         self.status(side).ike_sas.len()
     }
 
+    pub(super) fn summary(&self) -> String {
+        let mut text = String::new();
+        for side in [Side::A, Side::B] {
+            for sa in self.status(side).ike_sas {
+                let (id, state, spi) = (sa.id, sa.state, u64::from_be_bytes(sa.initiator_spi));
+                text += &format!("SUM {side:?} {id} {state:?} {spi:016x} age {:?} pending {}\n", sa.age, sa.pending);
+                for child in sa.children {
+                    let (id, name, state) = (child.id, child.child, child.state);
+                    let spis = (child.inbound_spi, child.outbound_spi);
+                    text += &format!("SUM    {id} {name} {state:?} {:08x}/{:08x} active {} age {:?}\n", spis.0, spis.1, child.outbound_active, child.age);
+                }
+            }
+        }
+        text
+    }
+
     /// One IKE SA, the children in pairs with equal keys, packets go out on what the other end has, and
     /// nothing is left over.
     pub(super) fn assert_converged(&mut self, children: usize) {
         for side in [Side::A, Side::B] {
             let status = self.status(side);
-            assert_eq!(status.ike_sas.len(), 1, "{side:?} {status:#?}");
-            assert_eq!(self.children(side), children, "{side:?} {status:#?}");
-            assert_eq!(status.ike_sas[0].children.len(), children, "{side:?} {status:#?}");
-            assert_eq!(status.ike_sas[0].pending, 0, "{side:?} {status:#?}");
+            assert_eq!(status.ike_sas.len(), 1, "{side:?}\n{}", self.summary());
+            assert_eq!(self.children(side), children, "{side:?}\n{}", self.summary());
+            assert_eq!(status.ike_sas[0].children.len(), children, "{side:?}\n{}", self.summary());
+            assert_eq!(status.ike_sas[0].pending, 0, "{side:?}\n{}", self.summary());
             let active = status.ike_sas[0].children.iter().all(|child| child.outbound_active);
-            assert!(active, "{side:?} {status:#?}");
+            assert!(active, "{side:?}\n{}", self.summary());
         }
         let (a, b) = (self.status(Side::A).ike_sas[0].clone(), self.status(Side::B).ike_sas[0].clone());
         assert_eq!((a.initiator_spi, a.responder_spi), (b.initiator_spi, b.responder_spi));
