@@ -1,0 +1,3 @@
+//! Cases by name.
+
+mod child_rekey;
