@@ -7,4 +7,5 @@ mod host;
 mod net;
 mod pair;
 mod random;
+mod seeds;
 mod sim;

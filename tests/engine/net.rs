@@ -127,6 +127,20 @@ pub struct Rule {
     pub count: usize,
 }
 
+impl Rule {
+    fn take(&mut self, packet: &Packet) -> Option<Action> {
+        if self.from != packet.sender || self.count == 0 || !self.select.fits(packet) {
+            return None;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return None;
+        }
+        self.count = self.count.saturating_sub(usize::from(self.count != usize::MAX));
+        Some(self.action)
+    }
+}
+
 /// A NAT in front of one or more hosts.
 #[derive(Clone, Debug)]
 pub struct Nat {
@@ -229,20 +243,7 @@ impl Net {
         if let Some(log) = &mut self.log {
             log.push((now, packet.clone()));
         }
-        let rule = self.rules.iter_mut().find(|rule| {
-            if rule.from != packet.sender || rule.count == 0 || !rule.select.fits(&packet) {
-                return false;
-            }
-            if rule.skip > 0 {
-                rule.skip -= 1;
-                return false;
-            }
-            true
-        });
-        let action = rule.map(|rule| {
-            rule.count = rule.count.saturating_sub(usize::from(rule.count != usize::MAX));
-            rule.action
-        });
+        let action = self.rules.iter_mut().find_map(|rule| rule.take(&packet));
         let link = self.links[packet.sender];
         let kind = kind_name(packet.kind());
         let mut delay = link.latency;
