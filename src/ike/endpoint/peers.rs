@@ -42,7 +42,8 @@ pub(super) struct Peer {
     /// A name is being resolved until then.
     pub(super) resolving: Option<Instant>,
     resolved: bool,
-    pub(super) child_retries: BTreeMap<ChildName, (u32, Instant)>,
+    /// Children that could not be made: failures so far, and until when they are left alone.
+    pub(super) child_retries: BTreeMap<ChildName, (u32, Option<Instant>)>,
     pub(super) refusals: usize,
     pub(super) last_error: Option<String>,
     /// Something happened that may call for action.
@@ -88,7 +89,7 @@ impl Peer {
         if self.held {
             return None;
         }
-        let retries = self.child_retries.values().map(|(_, at)| *at).min();
+        let retries = self.child_retries.values().filter_map(|(_, at)| *at).min();
         let next = [self.next_attempt, self.resolving, retries].into_iter().flatten().min();
         next.map(|at| (at, WakeReason::Connect))
     }
@@ -98,7 +99,7 @@ impl Peer {
         let at = now.mono + backoff(&self.config, random, tries.saturating_add(2));
         self.last_error = Some(format!("child {child}: {reason}"));
         // A trap is armed again by the next packet; what was asked for stays wanted.
-        self.child_retries.insert(child, (tries.saturating_add(1), at));
+        self.child_retries.insert(child, (tries.saturating_add(1), Some(at)));
     }
 }
 
@@ -122,19 +123,29 @@ impl Endpoint {
             return;
         }
         let Some(peer) = self.peers.get_mut(name) else { return };
-        peer.child_retries.retain(|_, (_, at)| *at > now.mono || *at + Duration::from_secs(300) > now.mono);
+        for (_, at) in peer.child_retries.values_mut() {
+            *at = at.filter(|at| *at > now.mono);
+        }
         let wanted = peer.wanted();
         if wanted.is_empty() {
-            peer.next_attempt = None;
-            return;
+            return self.rest(now, name);
         }
         if let Some(id) = self.working_sa(name) {
-            self.complete(now, name, id, &wanted);
-            return;
+            self.rest(now, name);
+            return self.complete(now, name, id, &wanted);
         }
         let connecting = self.sas.values().any(|sa| sa.is_connecting() && sa.core.peer.as_ref().is_some_and(|peer| peer.name == *name));
-        if !connecting {
-            self.attempt(now, name, &wanted);
+        match connecting {
+            true => self.rest(now, name),
+            false => self.attempt(now, name, &wanted),
+        }
+    }
+
+    /// No attempt is due: one is under way, or none is needed.
+    fn rest(&mut self, now: Now, name: &PeerName) {
+        if let Some(peer) = self.peers.get_mut(name) {
+            peer.next_attempt = None;
+            peer.resolving = peer.resolving.filter(|until| *until > now.mono);
         }
     }
 
@@ -148,7 +159,6 @@ impl Endpoint {
 
     fn complete(&mut self, now: Now, name: &PeerName, id: IkeSaId, wanted: &[ChildName]) {
         let Some(peer) = self.peers.get_mut(name) else { return };
-        peer.next_attempt = None;
         let mut tasks = Vec::new();
         let Some(established) = self.sas.get(&id).and_then(IkeSa::established) else { return };
         for child in wanted {
@@ -156,19 +166,9 @@ impl Endpoint {
             if alive {
                 peer.child_retries.remove(child);
             }
-            let waiting = peer.child_retries.get(child).is_some_and(|(_, at)| *at > now.mono);
+            let waiting = peer.child_retries.get(child).is_some_and(|(_, at)| at.is_some());
             if !waiting && !established.has_or_wants(child) {
                 tasks.push(Task::CreateChild { name: child.clone(), packet: peer.packets.remove(child) });
-            }
-        }
-        if let Some((_, at)) = peer.child_retries.values().min_by_key(|(_, at)| *at)
-            && *at <= now.mono
-        {
-            let passed: Vec<ChildName> = peer.child_retries.iter().filter(|(_, (_, at))| *at <= now.mono).map(|(name, _)| name.clone()).collect();
-            for child in passed {
-                if let Some((_, at)) = peer.child_retries.get_mut(&child) {
-                    *at = now.mono + Duration::from_secs(600);
-                }
             }
         }
         if tasks.is_empty() {
@@ -192,16 +192,13 @@ impl Endpoint {
         {
             return;
         }
+        peer.next_attempt = None;
         match &peer.config.remote {
-            RemoteAddress::Any => {
-                peer.next_attempt = None;
-                return;
-            }
+            RemoteAddress::Any => return,
             RemoteAddress::Name(host) if !peer.resolved => {
                 match peer.resolving {
                     None => {
                         peer.resolving = Some(now.mono + RESOLVE_TIMEOUT);
-                        peer.next_attempt = None;
                         self.out.events.push_back(Event::Resolve { peer: name.clone(), name: host.clone() });
                         return;
                     }
