@@ -19,7 +19,7 @@ use super::config::{EndpointSettings, PeerConfig, PeerName};
 use super::context::{Context, Effect, Outbox, Registry};
 use super::cookie::CookieJar;
 use super::event::{Datagram, DownReason, Event, IkeSaId, Transmit};
-use super::sa::{IkeSa, Phase, State, Task};
+use super::sa::{Estate, IkeSa, Phase, State, Task};
 use super::status::{CollisionStats, IkeCounters};
 use super::time::Now;
 use super::timer::WakeReason;
@@ -218,31 +218,7 @@ impl Endpoint {
             Effect::Spawn(sa) => {
                 self.sas.insert(sa.core.id, *sa);
             }
-            Effect::Inherit { from, to, initiator, estate } => {
-                let mut announced = false;
-                let mut peer = None;
-                if let Some(old) = self.sas.get_mut(&from) {
-                    announced = std::mem::take(&mut old.core.announced);
-                    peer = old.core.peer.clone();
-                }
-                let Some(new) = self.sas.get_mut(&to) else { return };
-                new.core.announced |= announced;
-                let path = new.core.path;
-                let moved = self.sas.get(&from).is_some_and(|old| old.core.path != path);
-                if let (Some(peer), true) = (peer, announced) {
-                    self.counters.ike_rekeyed += 1;
-                    self.out.events.push_back(Event::IkeRekeyed { peer: peer.name.clone(), old: from, new: to, initiator });
-                }
-                self.with_sa(now, to, |sa, ctx| {
-                    if let State::Established(established) = &mut sa.state {
-                        established.inherit(*estate);
-                        if moved {
-                            established.path_changed(&sa.core, ctx);
-                        }
-                        established.pump(&mut sa.core, ctx);
-                    }
-                });
-            }
+            Effect::Inherit { from, to, initiator, estate } => self.inherit(now, (from, to), initiator, *estate),
             Effect::Confirm(id) => {
                 self.with_sa(now, id, |sa, ctx| {
                     if let State::Established(established) = &mut sa.state {
@@ -267,6 +243,46 @@ impl Endpoint {
             }
             Effect::Authenticated(id) => self.authenticated(now, id),
         }
+    }
+
+    /// Children and plans move from an IKE SA to the one that replaced it, or to that one's successor. Where
+    /// the peer has closed that one meanwhile, it is all over.
+    fn inherit(&mut self, now: Now, (from, mut to): (IkeSaId, IkeSaId), initiator: bool, estate: Estate) {
+        let heir = loop {
+            match self.sas.get(&to).and_then(|sa| Some((sa.core.path, sa.established()?.phase))) {
+                Some((path, Phase::Live)) => break Some(path),
+                Some((_, Phase::Replaced(next))) => to = next,
+                Some((_, Phase::Closing)) | None => break None,
+            }
+        };
+        let Some(path) = heir else {
+            for child in estate.into_children() {
+                self.registry.free_child_spi(child.inbound_spi);
+                self.out.events.push_back(Event::ChildRemoved { child: child.id, reason: DownReason::IkeSaClosed });
+            }
+            self.with_sa(now, from, |sa, ctx| sa.core.announce_end(ctx, DownReason::DeletedByPeer));
+            return;
+        };
+        let (mut announced, mut moved, mut peer) = (false, false, None);
+        if let Some(old) = self.sas.get_mut(&from) {
+            announced = std::mem::take(&mut old.core.announced);
+            moved = old.core.path != path;
+            peer = old.core.peer.clone();
+        }
+        if let (Some(peer), true) = (peer, announced) {
+            self.counters.ike_rekeyed += 1;
+            self.out.events.push_back(Event::IkeRekeyed { peer: peer.name.clone(), old: from, new: to, initiator });
+        }
+        self.with_sa(now, to, |sa, ctx| {
+            sa.core.announced |= announced;
+            if let State::Established(established) = &mut sa.state {
+                established.inherit(estate);
+                if moved {
+                    established.path_changed(&sa.core, ctx);
+                }
+                established.pump(&mut sa.core, ctx);
+            }
+        });
     }
 
     /// After any input: raises what is configured to be up and is not.

@@ -112,6 +112,13 @@ pub(crate) struct Origin {
     pub(crate) initiator: bool,
 }
 
+impl Estate {
+    /// For the case that there is no heir.
+    pub(crate) fn into_children(self) -> impl Iterator<Item = Child> {
+        self.children.into_values()
+    }
+}
+
 /// What makes an [`Established`].
 pub(crate) struct Birth {
     pub(crate) channel: Channel,
