@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use skybridge::crypto::Secret;
 use skybridge::engine::PeerSettings;
+use skybridge::esp::Treatment;
 use skybridge::ike::{
     ChildConfig, ChildLifetime, ChildName, ChildState, Command, EndpointSettings, IkeLifetime, IkeSaState, IkeSaStatus,
     LocalAuth, PeerConfig, PeerName, PeerStatus, RemoteAddress, RemoteAuth, StartPolicy, Timing,
@@ -145,7 +146,7 @@ impl Plan {
         let end = &self.ends[host];
         Setup {
             settings: end.settings.clone(),
-            peers: vec![PeerSettings { ike: end.peer.clone(), max_inner_mtu: None, outer_mtu: 1500 }],
+            peers: vec![PeerSettings { ike: end.peer.clone(), treatment: Treatment::default(), outer_mtu: 1500 }],
             seed: self.seed.wrapping_mul(2).wrapping_add(host as u64).wrapping_mul(0x9e37_79b9),
         }
     }
