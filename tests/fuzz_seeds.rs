@@ -180,6 +180,29 @@ fn esp_packet() {
     committed("esp_packet", &vec![("packet", packet), ("opened", opened), ("keepalive", KEEPALIVE.to_vec())]);
 }
 
+/// The first octet chooses extended sequence numbers and the outer ECN field; plaintexts follow.
+#[test]
+fn esp_open() {
+    let plaintext = |inner: &[u8], next_header| {
+        let mut octets = [&[0], inner].concat();
+        let start = octets.len();
+        octets.resize(start + padding_len(inner.len(), 4) + 2, 0);
+        assert!(write_trailer(&mut octets[start..], next_header));
+        octets
+    };
+    let mut dns = vec![0x45, 0, 0, 32, 0, 1, 0, 0, 64, 17, 0, 0, 10, 2, 0, 1, 10, 1, 0, 1];
+    checksum::fill_ipv4_header(&mut dns);
+    dns.extend([0x10, 0, 0, 53, 0, 12, 0, 0, b'a', b'b', b'c', b'd']);
+    let padded = [&dns[..], &[0; 40]].concat();
+    let seeds = vec![
+        ("dns", plaintext(&dns, 4)),
+        ("flow_padding", plaintext(&padded, 4)),
+        ("dummy", plaintext(&[0xaa; 30], 59)),
+        ("wrong_version", plaintext(&dns, 41)),
+    ];
+    committed("esp_open", &seeds);
+}
+
 #[test]
 fn inner_packet() {
     let udp = [0x10, 0, 0, 53, 0, 12, 0, 0, b'a', b'b', b'c', b'd'];

@@ -68,7 +68,7 @@ fn copied_header(header: &[u8], out: &mut Vec<u8>) {
         }
         options = rest;
     }
-    while out.len() % 4 != 0 {
+    while !out.len().is_multiple_of(4) {
         out.push(0);
     }
     let words = (out.len() / 4) as u8;

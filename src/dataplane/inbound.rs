@@ -27,10 +27,13 @@ pub(super) struct Ready {
     pub(super) sa: Arc<InboundSa>,
 }
 
+/// Where an inner packet lies in its datagram, and the SA it came through.
+type Delivery<'s> = (Range<usize>, &'s Arc<InboundSa>);
+
 impl Core {
     /// Takes one entry of the receive batch, which may be several datagrams of equal size in one, and gives
     /// what comes out of it to `ready`.
-    pub(super) fn from_udp(
+    pub(super) fn take_datagrams(
         &mut self,
         snapshot: &Snapshot,
         octets: &mut [u8],
@@ -64,7 +67,7 @@ impl Core {
         datagram: &mut [u8],
         meta: &Received,
         now: u64,
-    ) -> Result<Option<(Range<usize>, &'s Arc<InboundSa>)>, DropReason> {
+    ) -> Result<Option<Delivery<'s>>, DropReason> {
         let spi = match demux(datagram) {
             Ok(Encapsulated::Keepalive) => {
                 add(&self.counters.keepalives, 1);

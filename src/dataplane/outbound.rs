@@ -50,7 +50,7 @@ impl Refusal {
 
 impl Core {
     /// Carries one packet from the TUN device, or drops it under one reason.
-    pub(super) fn from_tun(&mut self, turn: &mut Turn<'_>, packet: &mut [u8], offload: Offload) {
+    pub(super) fn take_packet(&mut self, turn: &mut Turn<'_>, packet: &mut [u8], offload: Offload) {
         if offload != Offload::default() {
             self.counters.drops.add(DropReason::UnsupportedOffload);
             return;

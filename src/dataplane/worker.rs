@@ -152,7 +152,7 @@ impl Worker {
         };
         add(&self.core.counters.tun_received, self.from_tun.len() as u64);
         for (packet, offload) in self.from_tun.iter_mut() {
-            self.core.from_tun(&mut turn, packet, *offload);
+            self.core.take_packet(&mut turn, packet, *offload);
         }
         self.core.flush(&mut *self.udp, now);
         match received {
@@ -170,7 +170,7 @@ impl Worker {
             let segments =
                 meta.segment_size.map_or(1, |size| octets.len().div_ceil(usize::from(size).max(1)));
             add(&self.core.counters.udp_received, segments as u64);
-            self.core.from_udp(snapshot, octets, meta, now, |range, sa: &Arc<InboundSa>| {
+            self.core.take_datagrams(snapshot, octets, meta, now, |range, sa: &Arc<InboundSa>| {
                 self.ready.push(Ready { index, range, sa: Arc::clone(sa) });
             });
         }

@@ -52,7 +52,7 @@ impl ReplayWindow {
         self.highest = highest;
         self.words.fill(u64::MAX);
         // Numbers above the highest share its word and are still to come.
-        if let Some(word) = self.words.get_mut((highest / WORD_BITS & self.mask) as usize) {
+        if let Some(word) = self.words.get_mut(((highest / WORD_BITS) & self.mask) as usize) {
             *word = u64::MAX >> (WORD_BITS - 1 - highest % WORD_BITS);
         }
     }
@@ -126,14 +126,14 @@ impl ReplayWindow {
         } else {
             Freshness::Late
         };
-        if let Some(word) = self.words.get_mut((sequence / WORD_BITS & self.mask) as usize) {
+        if let Some(word) = self.words.get_mut(((sequence / WORD_BITS) & self.mask) as usize) {
             *word |= bit(sequence);
         }
         Ok(freshness)
     }
 
     fn word(&self, sequence: u64) -> u64 {
-        self.words.get((sequence / WORD_BITS & self.mask) as usize).copied().unwrap_or(u64::MAX)
+        self.words.get(((sequence / WORD_BITS) & self.mask) as usize).copied().unwrap_or(u64::MAX)
     }
 }
 
