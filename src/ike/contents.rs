@@ -125,6 +125,12 @@ impl Contents {
         self.notify(kind).is_some()
     }
 
+    /// Whether the IKE SA itself is deleted.
+    #[must_use]
+    pub fn closes_ike_sa(&self) -> bool {
+        self.deletes.iter().any(|(protocol, _)| *protocol == ProtocolId::IKE)
+    }
+
     /// The first error notification; in a response it means failure, whether its type is known or not
     /// ([RFC 7296 section 3.10.1](https://www.rfc-editor.org/rfc/rfc7296#section-3.10.1)).
     #[must_use]

@@ -77,6 +77,8 @@ pub(crate) enum Effect {
     Spawn(Box<IkeSa>),
     /// The children and plans of `from` move to `to`.
     Inherit { from: IkeSaId, to: IkeSaId, initiator: bool, estate: Box<Estate> },
+    /// The peer works with `to`, which its rekey made: our own attempt to rekey `from` is pointless.
+    Claim { from: IkeSaId, to: IkeSaId },
     /// The peer has shown that it has this one.
     Confirm(IkeSaId),
     /// The peer ought to close this one; it is dropped if it does not.

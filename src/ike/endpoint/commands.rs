@@ -64,10 +64,8 @@ impl Endpoint {
                 Ok(())
             }
             Command::FirstInbound { child } => {
-                let (id, phase) = self.owner(child)?;
-                if phase == ChildPhase::Live {
-                    self.on_established(now, id, |established, _, ctx| established.activate(ctx, child));
-                }
+                let (id, _) = self.owner(child)?;
+                self.on_established(now, id, |established, _, ctx| established.first_inbound(ctx, child));
                 Ok(())
             }
             Command::PeerMoved { child, local, remote } => self.peer_moved(now, child, local, remote),

@@ -62,6 +62,8 @@ pub struct Endpoint {
     collisions: CollisionStats,
     limiter: Limiter,
     shutting_down: bool,
+    /// The message just handled has to be handled again.
+    claimed: bool,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -87,6 +89,7 @@ impl Endpoint {
             collisions: CollisionStats::default(),
             limiter: Limiter::default(),
             shutting_down: false,
+            claimed: false,
         }
     }
 
@@ -151,7 +154,11 @@ impl Endpoint {
             }
             return;
         };
+        let again = message.clone();
         self.with_sa(now, id, |sa, ctx| dispatch(sa, ctx, &datagram, message));
+        if std::mem::take(&mut self.claimed) {
+            self.with_sa(now, id, |sa, ctx| dispatch(sa, ctx, &datagram, again));
+        }
         self.settle(now);
     }
 
@@ -217,6 +224,18 @@ impl Endpoint {
         match effect {
             Effect::Spawn(sa) => {
                 self.sas.insert(sa.core.id, *sa);
+            }
+            Effect::Claim { from, to } => {
+                self.claimed = true;
+                self.with_sa(now, from, |sa, ctx| {
+                    if let State::Established(old) = &mut sa.state
+                        && old.phase == Phase::Live
+                    {
+                        ctx.collisions.ike_rekey_met_delete += 1;
+                        old.drop_outstanding(ctx);
+                        old.replaced_by(&sa.core, ctx, to, false);
+                    }
+                });
             }
             Effect::Inherit { from, to, initiator, estate } => self.inherit(now, (from, to), initiator, *estate),
             Effect::Confirm(id) => {

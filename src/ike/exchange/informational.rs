@@ -80,7 +80,7 @@ impl Established {
     pub(crate) fn handle_informational(mut self: Box<Self>, core: &mut Core, ctx: &mut Context<'_>, contents: Contents) -> State {
         let exchange = ExchangeType::INFORMATIONAL;
         let disbelieved = contents.has(NotifyType::AUTHENTICATION_FAILED);
-        if disbelieved || contents.deletes.iter().any(|(protocol, _)| *protocol == ProtocolId::IKE) {
+        if disbelieved || contents.closes_ike_sa() {
             self.respond(core, ctx, exchange, &[]);
             let reason = if disbelieved {
                 DownReason::Failed(format!(

@@ -128,6 +128,7 @@ impl Established {
         let mut established = Established::new(ctx, birth);
         established.mtu = self.mtu.clone();
         if !new.initiator {
+            established.predecessor = Some(core.id);
             established.timers.set(WakeReason::Task, ctx.now.mono + AWAIT_DELETE);
         }
         let (local_spi, remote_spi) = if new.initiator { (spi_i, spi_r) } else { (spi_r, spi_i) };

@@ -1,6 +1,6 @@
 //! One Child SA pair as the IKE SA knows it, from installation to the end of its lingering.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::crypto::{ChildKeys, EspSuite};
 use crate::ike::config::{ChildConfig, ChildLifetime, ChildName};
@@ -9,6 +9,9 @@ use crate::ike::event::{ChildInstall, ChildSaId, DownReason, Event, KeyLog, Limi
 use crate::policy::SelectorSet;
 
 use super::{Core, Established};
+
+/// Before the end that made a redundant Child SA deletes it; the other end waits ten times as long.
+const REDUNDANT: Duration = Duration::from_secs(3);
 
 /// How a Child SA stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,12 @@ pub(crate) struct Child {
     /// When a replaced one is deleted by us after all, or a lingering one is removed.
     pub(crate) close_by: Option<Instant>,
     pub(crate) close_reason: DownReason,
+    /// The lower nonce of the exchange that made it.
+    pub(crate) lowest: Vec<u8>,
+    /// Whether we initiated that exchange.
+    pub(crate) initiator: bool,
+    /// Packets go out on it once one has come in.
+    pub(crate) awaits_inbound: bool,
 }
 
 impl Child {
@@ -124,6 +133,9 @@ impl Established {
             hard,
             close_by: None,
             close_reason: DownReason::Replaced,
+            lowest: made.lowest,
+            initiator: made.initiator,
+            awaits_inbound: !made.outbound_active,
         };
         if made.outbound_active {
             self.take_outbound(&made.config.name);
@@ -170,6 +182,39 @@ impl Established {
             child.outbound_active = true;
         }
         ctx.event(Event::OutboundActivated { child: id });
+    }
+
+    /// The first packet came in on a Child SA.
+    pub(crate) fn first_inbound(&mut self, ctx: &mut Context<'_>, id: ChildSaId) {
+        if let Some(child) = self.children.get_mut(&id).filter(|child| child.is_live() && child.awaits_inbound) {
+            child.awaits_inbound = false;
+            self.activate(ctx, id);
+        }
+    }
+
+    /// Of two live Child SAs of one name, which exchanges of different kinds can make when they cross, the one
+    /// with the lowest nonce goes, deleted by the end that made it.
+    pub(crate) fn thin_out(&mut self, ctx: &mut Context<'_>) {
+        let name = match &self.outstanding {
+            Some(super::Outstanding::Child(pending)) => Some(pending.config.name.clone()),
+            _ => None,
+        };
+        let live: Vec<&Child> = self.children.values().filter(|child| child.is_live() && Some(&child.name) != name.as_ref()).collect();
+        let mut losers: Vec<(ChildSaId, bool)> = Vec::new();
+        for child in &live {
+            let beaten = live.iter().any(|other| other.id != child.id && other.name == child.name && other.lowest > child.lowest);
+            if beaten {
+                losers.push((child.id, child.initiator));
+            }
+        }
+        for (id, ours) in losers {
+            if let Some(child) = self.children.get_mut(&id) {
+                child.phase = ChildPhase::Replaced;
+                child.close_by = Some(ctx.now.mono + if ours { REDUNDANT } else { REDUNDANT * 10 });
+                child.close_reason = DownReason::Redundant;
+            }
+            self.hand_over(ctx, id);
+        }
     }
 
     /// Before a Child SA stops sending: its youngest live sibling takes over.

@@ -80,6 +80,8 @@ pub(crate) struct Established {
     pub(crate) lowest: Vec<u8>,
     /// How the first of the IKE SAs came about of which this one is the latest by rekeying.
     pub(crate) origin: Origin,
+    /// The IKE SA whose children are to come here, while a collision about that is not decided.
+    pub(crate) predecessor: Option<IkeSaId>,
     /// Whether the peer has shown that it has this SA; before that, no request is sent on it.
     pub(crate) confirmed: bool,
     pub(crate) mtu: super::timers::MtuSearch,
@@ -164,6 +166,7 @@ impl Established {
             last_sent: now,
             lowest: birth.lowest,
             origin: birth.origin,
+            predecessor: None,
             confirmed: birth.confirmed,
             mtu: super::timers::MtuSearch::default(),
             last_hint: None,
@@ -184,6 +187,7 @@ impl Established {
 
     /// Receives what moves from the predecessor.
     pub(crate) fn inherit(&mut self, estate: Estate) {
+        self.predecessor = None;
         self.children.extend(estate.children);
         self.wanted.extend(estate.wanted);
         if let Some(at) = estate.duplicate {

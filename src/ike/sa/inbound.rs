@@ -150,6 +150,14 @@ impl Established {
             };
             return self.handle_response(core, ctx, outbound, contents);
         }
+        if let (Some(old), Ok(contents)) = (self.predecessor, &contents)
+            && !contents.closes_ike_sa()
+        {
+            // The peer works with this IKE SA, so it has decided; the children are fetched, then this comes again.
+            self.predecessor = None;
+            ctx.effects.push(crate::ike::context::Effect::Claim { from: old, to: core.id });
+            return State::Established(self);
+        }
         match contents {
             Ok(contents) => self.handle_request(core, ctx, fresh.header.exchange, contents),
             Err(error) => {

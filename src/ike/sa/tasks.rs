@@ -100,6 +100,7 @@ impl Established {
         }
         while self.outstanding.is_none() && self.confirmed {
             self.weed();
+            self.thin_out(ctx);
             let now = ctx.now.mono;
             let ready = |plan: &Plan| plan.not_before.is_none_or(|at| at <= now);
             let next = self.wanted.iter().enumerate().filter(|(_, plan)| ready(plan)).min_by_key(|(_, plan)| plan.task.rank());
