@@ -40,7 +40,12 @@ pub(crate) struct Proven {
 }
 
 /// Our CERT and AUTH payloads.
-pub(crate) fn prove(local: &LocalAuth, psk: &Secret, hashes: Option<&[HashAlgorithmId]>, claim: Claim<'_>) -> Result<Vec<Payload>, String> {
+pub(crate) fn prove(
+    local: &LocalAuth,
+    psk: &Secret,
+    hashes: Option<&[HashAlgorithmId]>,
+    claim: Claim<'_>,
+) -> Result<Vec<Payload>, String> {
     let octets = claim.octets();
     match local {
         LocalAuth::Psk(_) if psk.is_empty() => Err("no pre-shared key is configured".to_owned()),
@@ -64,7 +69,9 @@ pub(crate) fn prove(local: &LocalAuth, psk: &Secret, hashes: Option<&[HashAlgori
 /// The pre-shared key to prove ourselves with: the `attempt`-th of ours, counted round.
 pub(crate) fn own_psk(local: &LocalAuth, attempt: usize) -> Secret {
     match local {
-        LocalAuth::Psk(keys) => keys.get(attempt.checked_rem(keys.len()).unwrap_or(0)).cloned().unwrap_or_else(Secret::empty),
+        LocalAuth::Psk(keys) => {
+            keys.get(attempt.checked_rem(keys.len()).unwrap_or(0)).cloned().unwrap_or_else(Secret::empty)
+        }
         LocalAuth::Certificate(_) => Secret::empty(),
     }
 }
@@ -78,23 +85,35 @@ pub(crate) fn answering_psk(local: &LocalAuth, proven: &Proven) -> Secret {
 }
 
 /// Checks the peer's AUTH payload.
-pub(crate) fn verify(peer: &PeerConfig, id: &Identity, contents: &Contents, claim: Claim<'_>, unix: i64) -> Result<Proven, String> {
+pub(crate) fn verify(
+    peer: &PeerConfig,
+    id: &Identity,
+    contents: &Contents,
+    claim: Claim<'_>,
+    unix: i64,
+) -> Result<Proven, String> {
     let Some((method, data)) = &contents.auth else {
         return Err("the peer sent no AUTH payload (EAP is not supported)".to_owned());
     };
     match &peer.remote_auth {
         RemoteAuth::Psk(keys) => {
             if *method != AuthMethod::SHARED_KEY {
-                return Err(format!("the peer authenticates by {method}, but a pre-shared key is configured for it"));
+                return Err(format!(
+                    "the peer authenticates by {method}, but a pre-shared key is configured for it"
+                ));
             }
             let octets = claim.octets();
-            let used = keys.iter().find(|key| !key.is_empty() && verify_psk_auth(claim.prf, key, &octets, data));
+            let used =
+                keys.iter().find(|key| !key.is_empty() && verify_psk_auth(claim.prf, key, &octets, data));
             used.map(|key| Proven { psk: Some(key.clone()), not_after: None })
                 .ok_or_else(|| format!("the pre-shared key of {id} does not match ours"))
         }
         RemoteAuth::Certificate { trust, policy } => {
             if *method == AuthMethod::SHARED_KEY {
-                return Err("the peer authenticates by a pre-shared key, but a certificate is configured for it".to_owned());
+                return Err(
+                    "the peer authenticates by a pre-shared key, but a certificate is configured for it"
+                        .to_owned(),
+                );
             }
             let presented: Vec<&[u8]> = contents
                 .certificates
@@ -103,7 +122,9 @@ pub(crate) fn verify(peer: &PeerConfig, id: &Identity, contents: &Contents, clai
                 .map(|(_, der)| der.as_slice())
                 .collect();
             let certificate = trust.verify_peer(&presented, id, unix).map_err(|error| error.to_string())?;
-            certificate.verify_auth(*method, data, &claim.octets(), policy).map_err(|error| error.to_string())?;
+            certificate
+                .verify_auth(*method, data, &claim.octets(), policy)
+                .map_err(|error| error.to_string())?;
             Ok(Proven { psk: None, not_after: Some(certificate.not_after()) })
         }
     }
@@ -122,7 +143,10 @@ pub(crate) fn certificate_request<'a>(peers: impl IntoIterator<Item = &'a PeerCo
     hashes.sort_unstable();
     hashes.dedup();
     hashes.truncate(256);
-    wanted.then(|| Payload::CertificateRequest { encoding: CertEncoding::X509_SIGNATURE, authorities: hashes.concat() })
+    wanted.then(|| Payload::CertificateRequest {
+        encoding: CertEncoding::X509_SIGNATURE,
+        authorities: hashes.concat(),
+    })
 }
 
 /// The hash algorithms in a SIGNATURE_HASH_ALGORITHMS notification's data.

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use crate::crypto::{CipherKey, CryptoError, IkeKeys, IkeSuite, Random};
 use crate::wire::ike::registry::{ExchangeType, PayloadType};
-use crate::wire::ike::{EncryptedBody, Flags, Header, IkeSpi, Message, Payload, SealLayout, Sealable, encode_chain, strip_padding};
+use crate::wire::ike::{
+    EncryptedBody, Flags, Header, IkeSpi, Message, Payload, SealLayout, Sealable, encode_chain, strip_padding,
+};
 
 use super::fragment::{Fragment, MAX_FRAGMENTS, Outcome, Reassembly};
 use super::window::Window;
@@ -115,11 +117,18 @@ impl Channel {
         let most = most.max(plaintext.len().div_ceil(usize::from(MAX_FRAGMENTS)));
         let chunks: Vec<&[u8]> = plaintext.chunks(most).collect();
         let total = u16::try_from(chunks.len()).unwrap_or(u16::MAX);
-        (1..).zip(chunks).map(|(number, chunk)| self.seal_one(&header, first, chunk, Some((number, total)), random)).collect()
+        (1..)
+            .zip(chunks)
+            .map(|(number, chunk)| self.seal_one(&header, first, chunk, Some((number, total)), random))
+            .collect()
     }
 
     pub(crate) fn layout(&self) -> SealLayout {
-        SealLayout { iv_len: self.seal.iv_len(), icv_len: self.seal.icv_len(), block_len: self.seal.block_len() }
+        SealLayout {
+            iv_len: self.seal.iv_len(),
+            icv_len: self.seal.icv_len(),
+            block_len: self.seal.block_len(),
+        }
     }
 
     fn seal_one(
@@ -147,19 +156,24 @@ impl Channel {
     pub(crate) fn open(&self, octets: &[u8], message: Message) -> Result<Opened, OpenError> {
         let (fragment, mut body) = match message.payloads.into_iter().next_back() {
             Some(Payload::Encrypted(body)) => (None, body),
-            Some(Payload::EncryptedFragment { number, total, body }) if self.fragmentation => (Some((number, total)), body),
+            Some(Payload::EncryptedFragment { number, total, body }) if self.fragmentation => {
+                (Some((number, total)), body)
+            }
             _ => return Err(OpenError::Malformed),
         };
         let plaintext = self.decrypt(octets, &mut body)?;
         Ok(match fragment {
             None => Opened::Whole(body.next_payload, plaintext),
-            Some((number, total)) => Opened::Fragment(Fragment { number, total, first: body.next_payload, plaintext }),
+            Some((number, total)) => {
+                Opened::Fragment(Fragment { number, total, first: body.next_payload, plaintext })
+            }
         })
     }
 
     fn decrypt(&self, octets: &[u8], body: &mut EncryptedBody) -> Result<Vec<u8>, OpenError> {
         let aad = octets.get(..body.body_offset).ok_or(OpenError::Malformed)?;
-        let parts = body.split_mut(self.open.iv_len(), self.open.icv_len()).map_err(|_| OpenError::Malformed)?;
+        let parts =
+            body.split_mut(self.open.iv_len(), self.open.icv_len()).map_err(|_| OpenError::Malformed)?;
         self.open.open(parts.iv, aad, &[], parts.data, parts.icv).map_err(|error| match error {
             CryptoError::Integrity => OpenError::Integrity,
             _ => OpenError::Malformed,
@@ -168,7 +182,13 @@ impl Channel {
     }
 
     /// Adds a fragment of a request or response to those before.
-    pub(crate) fn reassemble(&mut self, now: Instant, response: bool, id: u32, fragment: Fragment) -> Outcome {
+    pub(crate) fn reassemble(
+        &mut self,
+        now: Instant,
+        response: bool,
+        id: u32,
+        fragment: Fragment,
+    ) -> Outcome {
         let side = if response { &mut self.responses } else { &mut self.requests };
         side.insert(now, id, fragment)
     }

@@ -361,12 +361,14 @@ impl PeerConfig {
         let same_local = match (&self.local_auth, &new.local_auth) {
             (LocalAuth::Psk(old), LocalAuth::Psk(new)) => old.iter().any(|key| new.contains(key)),
             (LocalAuth::Certificate(_), LocalAuth::Certificate(_)) => true,
-            (LocalAuth::Psk(_), LocalAuth::Certificate(_)) | (LocalAuth::Certificate(_), LocalAuth::Psk(_)) => false,
+            (LocalAuth::Psk(_), LocalAuth::Certificate(_))
+            | (LocalAuth::Certificate(_), LocalAuth::Psk(_)) => false,
         };
         let same_remote = match (&self.remote_auth, &new.remote_auth) {
             (RemoteAuth::Psk(old), RemoteAuth::Psk(new)) => old.iter().any(|key| new.contains(key)),
             (RemoteAuth::Certificate { .. }, RemoteAuth::Certificate { .. }) => true,
-            (RemoteAuth::Psk(_), RemoteAuth::Certificate { .. }) | (RemoteAuth::Certificate { .. }, RemoteAuth::Psk(_)) => false,
+            (RemoteAuth::Psk(_), RemoteAuth::Certificate { .. })
+            | (RemoteAuth::Certificate { .. }, RemoteAuth::Psk(_)) => false,
         };
         same_local
             && same_remote

@@ -28,21 +28,36 @@ pub(crate) struct CookieJar {
 
 impl CookieJar {
     /// The cookie that is demanded from this initiator now.
-    pub(crate) fn bake(&mut self, now: Instant, random: &mut dyn Random, from: IpAddr, spi: IkeSpi, nonce: &[u8]) -> Vec<u8> {
+    pub(crate) fn bake(
+        &mut self,
+        now: Instant,
+        random: &mut dyn Random,
+        from: IpAddr,
+        spi: IkeSpi,
+        nonce: &[u8],
+    ) -> Vec<u8> {
         self.rotate(now, random);
-        self.current.as_ref().map(|generation| generation.cookie(from, spi, nonce).expose().to_vec()).unwrap_or_default()
+        self.current
+            .as_ref()
+            .map(|generation| generation.cookie(from, spi, nonce).expose().to_vec())
+            .unwrap_or_default()
     }
 
     /// Whether we made this cookie for this initiator a short while ago.
     pub(crate) fn check(&self, now: Instant, from: IpAddr, spi: IkeSpi, nonce: &[u8], cookie: &[u8]) -> bool {
         let cookie = Secret::from_slice(cookie);
         [&self.current, &self.previous].into_iter().flatten().any(|generation| {
-            now.saturating_duration_since(generation.made) < ROTATION * 2 && generation.cookie(from, spi, nonce) == cookie
+            now.saturating_duration_since(generation.made) < ROTATION * 2
+                && generation.cookie(from, spi, nonce) == cookie
         })
     }
 
     fn rotate(&mut self, now: Instant, random: &mut dyn Random) {
-        if self.current.as_ref().is_some_and(|generation| now.saturating_duration_since(generation.made) < ROTATION) {
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|generation| now.saturating_duration_since(generation.made) < ROTATION)
+        {
             return;
         }
         let mut secret = vec![0; 32];

@@ -70,7 +70,14 @@ pub struct Transmit {
 
 impl fmt::Debug for Transmit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Transmit({:?} {} octets to {}{})", self.kind, self.octets.len(), self.remote, if self.encapsulated { " (NAT-T)" } else { "" })
+        write!(
+            f,
+            "Transmit({:?} {} octets to {}{})",
+            self.kind,
+            self.octets.len(),
+            self.remote,
+            if self.encapsulated { " (NAT-T)" } else { "" }
+        )
     }
 }
 

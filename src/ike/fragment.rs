@@ -85,7 +85,9 @@ impl Reassembly {
             return Outcome::Kept;
         }
         match self.0.take() {
-            Some(partial) => Outcome::Complete(partial.first, partial.parts.into_values().flatten().collect()),
+            Some(partial) => {
+                Outcome::Complete(partial.first, partial.parts.into_values().flatten().collect())
+            }
             None => Outcome::Rejected,
         }
     }

@@ -29,12 +29,13 @@ mod timer;
 mod window;
 
 pub use config::{
-    ChildConfig, ChildLifetime, ChildName, EndpointSettings, IkeLifetime, Lifetimes, LocalAuth, MtuProbe, PeerConfig, PeerName,
-    RemoteAddress, RemoteAuth, StartPolicy, Timing,
+    ChildConfig, ChildLifetime, ChildName, EndpointSettings, IkeLifetime, Lifetimes, LocalAuth, MtuProbe,
+    PeerConfig, PeerName, RemoteAddress, RemoteAuth, StartPolicy, Timing,
 };
 pub use endpoint::Endpoint;
 pub use event::{
-    ChildInstall, ChildSaId, Command, CommandError, Datagram, DownReason, Event, IkeSaId, KeyLog, Limits, Transmit, TransmitKind,
+    ChildInstall, ChildSaId, Command, CommandError, Datagram, DownReason, Event, IkeSaId, KeyLog, Limits,
+    Transmit, TransmitKind,
 };
 pub use status::{ChildState, ChildStatus, CollisionStats, IkeCounters, IkeSaState, IkeSaStatus, PeerStatus};
 pub use time::Now;

@@ -25,16 +25,22 @@ pub(crate) struct NatView {
 /// The two notifications of one message.
 pub(crate) fn detection_payloads(initiator: IkeSpi, responder: IkeSpi, remote: SocketAddr) -> [Payload; 2] {
     let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-    [
-        (NotifyType::NAT_DETECTION_SOURCE_IP, nowhere),
-        (NotifyType::NAT_DETECTION_DESTINATION_IP, remote),
-    ]
-    .map(|(kind, address)| Payload::Notify(Notify::new(kind, nat_detection(initiator, responder, address).to_vec())))
+    [(NotifyType::NAT_DETECTION_SOURCE_IP, nowhere), (NotifyType::NAT_DETECTION_DESTINATION_IP, remote)].map(
+        |(kind, address)| {
+            Payload::Notify(Notify::new(kind, nat_detection(initiator, responder, address).to_vec()))
+        },
+    )
 }
 
 /// Compares the peer's hashes with the addresses that its message had; `None` if it sent none, so that
 /// it cannot do ESP in UDP.
-pub(crate) fn detect(contents: &Contents, initiator: IkeSpi, responder: IkeSpi, local: SocketAddr, remote: SocketAddr) -> Option<NatView> {
+pub(crate) fn detect(
+    contents: &Contents,
+    initiator: IkeSpi,
+    responder: IkeSpi,
+    local: SocketAddr,
+    remote: SocketAddr,
+) -> Option<NatView> {
     let matches = |kind: NotifyType, address: SocketAddr| {
         let expected = nat_detection(initiator, responder, address);
         let mut seen = false;
@@ -63,7 +69,14 @@ pub(crate) struct Path {
 
 impl Path {
     pub(crate) fn transmit(&self, octets: Vec<u8>, dont_fragment: bool) -> Transmit {
-        Transmit { local: self.local, remote: self.remote, encapsulated: self.encapsulated, kind: TransmitKind::Ike, octets, dont_fragment }
+        Transmit {
+            local: self.local,
+            remote: self.remote,
+            encapsulated: self.encapsulated,
+            kind: TransmitKind::Ike,
+            octets,
+            dont_fragment,
+        }
     }
 
     pub(crate) fn keepalive(&self) -> Transmit {

@@ -37,7 +37,13 @@ impl Schedule {
     /// A quick schedule for a probe whose failure is already suspected: about five seconds in all.
     pub(crate) fn urgent(now: Instant, timing: &Timing) -> Self {
         let wait = (timing.retransmit_base / 2).min(Duration::from_millis(500));
-        Self { wait, factor: 1.5, cap: Duration::from_secs(2), left: timing.retransmit_tries.min(4), due: now + wait }
+        Self {
+            wait,
+            factor: 1.5,
+            cap: Duration::from_secs(2),
+            left: timing.retransmit_tries.min(4),
+            due: now + wait,
+        }
     }
 
     pub(crate) fn due(&self) -> Instant {

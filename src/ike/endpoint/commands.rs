@@ -52,8 +52,10 @@ impl Endpoint {
             Command::Traffic { child, last_inbound, last_outbound } => {
                 let (id, _) = self.owner(child)?;
                 if let Some(established) = self.sas.get_mut(&id).and_then(IkeSa::established_mut) {
-                    established.last_heard = established.last_heard.max(last_inbound.unwrap_or(established.last_heard));
-                    established.last_sent = established.last_sent.max(last_outbound.unwrap_or(established.last_sent));
+                    established.last_heard =
+                        established.last_heard.max(last_inbound.unwrap_or(established.last_heard));
+                    established.last_sent =
+                        established.last_sent.max(last_outbound.unwrap_or(established.last_sent));
                 }
                 Ok(())
             }
@@ -79,7 +81,10 @@ impl Endpoint {
     }
 
     fn child<'a>(config: &'a PeerConfig, name: &ChildName) -> Result<&'a ChildName, CommandError> {
-        config.child(name).map(|child| &child.name).ok_or_else(|| CommandError::UnknownChild(config.name.clone(), name.clone()))
+        config
+            .child(name)
+            .map(|child| &child.name)
+            .ok_or_else(|| CommandError::UnknownChild(config.name.clone(), name.clone()))
     }
 
     /// The IKE SA that has a Child SA.
@@ -94,7 +99,11 @@ impl Endpoint {
         &mut self,
         now: Now,
         id: IkeSaId,
-        handler: impl FnOnce(&mut crate::ike::sa::Established, &mut crate::ike::sa::Core, &mut crate::ike::context::Context<'_>),
+        handler: impl FnOnce(
+            &mut crate::ike::sa::Established,
+            &mut crate::ike::sa::Core,
+            &mut crate::ike::context::Context<'_>,
+        ),
     ) {
         self.with_sa(now, id, |sa, ctx| {
             if let State::Established(established) = &mut sa.state {
@@ -145,7 +154,9 @@ impl Endpoint {
                 peer.raised.remove(&child);
                 peer.held_children.insert(child.clone());
                 for id in self.sas_of(name) {
-                    self.on_established(now, id, |established, _, _| established.close_children(|other| *other == child, &DownReason::Requested));
+                    self.on_established(now, id, |established, _, _| {
+                        established.close_children(|other| *other == child, &DownReason::Requested)
+                    });
                 }
             }
         }
@@ -186,7 +197,12 @@ impl Endpoint {
         let id = self.working_sa(name).ok_or_else(|| CommandError::NotEstablished(name.clone()))?;
         let established = self.sas.get(&id).and_then(IkeSa::established);
         let target = established.and_then(|established| {
-            established.children.values().rev().find(|other| other.name == *child && other.is_live()).map(|other| other.id)
+            established
+                .children
+                .values()
+                .rev()
+                .find(|other| other.name == *child && other.is_live())
+                .map(|other| other.id)
         });
         let target = target.ok_or_else(|| CommandError::ChildNotEstablished(name.clone(), child.clone()))?;
         self.on_established(now, id, |established, _, _| established.want(Task::RekeyChild(target)));
@@ -201,7 +217,12 @@ impl Endpoint {
         Ok(())
     }
 
-    fn acquire(&mut self, name: &PeerName, child: &ChildName, packet: crate::policy::PacketSummary) -> Result<(), CommandError> {
+    fn acquire(
+        &mut self,
+        name: &PeerName,
+        child: &ChildName,
+        packet: crate::policy::PacketSummary,
+    ) -> Result<(), CommandError> {
         let working = self.working_sa(name).is_some();
         let peer = self.peer(name)?;
         let child = Self::child(&peer.config, child)?.clone();
@@ -217,13 +238,22 @@ impl Endpoint {
         Ok(())
     }
 
-    fn peer_moved(&mut self, now: Now, child: ChildSaId, local: SocketAddr, remote: SocketAddr) -> Result<(), CommandError> {
+    fn peer_moved(
+        &mut self,
+        now: Now,
+        child: ChildSaId,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Result<(), CommandError> {
         let (id, _) = self.owner(child)?;
         self.on_established(now, id, |established, core, ctx| {
             established.last_heard = ctx.now.mono;
             let moved = core.path.nat.remote && core.path.remote != remote;
             let local = Some(local.ip()).filter(|local| !local.is_unspecified());
-            let other_local = core.path.local.is_some() && local.is_some() && core.path.local != local && established.peer.local_address.is_none();
+            let other_local = core.path.local.is_some()
+                && local.is_some()
+                && core.path.local != local
+                && established.peer.local_address.is_none();
             if moved {
                 core.path.remote = remote;
                 ctx.counters.peer_moved += 1;

@@ -36,7 +36,8 @@ impl Endpoint {
         let initiator = sa.core.initiator;
         let State::Established(new) = &mut sa.state else { return };
         let initial_contact = std::mem::take(&mut new.initial_contact);
-        let (name, identity, lowest) = (new.peer.name.clone(), new.remote_id.clone(), new.origin.lowest.clone());
+        let (name, identity, lowest) =
+            (new.peer.name.clone(), new.remote_id.clone(), new.origin.lowest.clone());
         if let Some(peer) = self.peers.get_mut(&name) {
             peer.attempts = 0;
             peer.next_attempt = None;
@@ -46,7 +47,9 @@ impl Endpoint {
         let others: Vec<IkeSaId> = self
             .sas
             .values()
-            .filter(|other| other.core.id != id && other.core.peer.as_ref().is_some_and(|peer| peer.name == name))
+            .filter(|other| {
+                other.core.id != id && other.core.peer.as_ref().is_some_and(|peer| peer.name == name)
+            })
             .map(|other| other.core.id)
             .collect();
         for other_id in others {
@@ -69,7 +72,8 @@ impl Endpoint {
             if old.phase != crate::ike::sa::Phase::Live {
                 continue;
             }
-            let simultaneous = started <= old.origin.since && other_started <= now.mono && initiator != other_initiator;
+            let simultaneous =
+                started <= old.origin.since && other_started <= now.mono && initiator != other_initiator;
             let (loser, ours) = if simultaneous {
                 match (verdict(&lowest, &old.origin.lowest), initiator) {
                     (Verdict::Lost, _) => (id, initiator),
@@ -109,7 +113,10 @@ impl Endpoint {
         let doomed: Vec<IkeSaId> = self
             .sas
             .values()
-            .filter(|sa| sa.established().is_some_and(|established| established.timers.get(WakeReason::Duplicate).is_some()))
+            .filter(|sa| {
+                sa.established()
+                    .is_some_and(|established| established.timers.get(WakeReason::Duplicate).is_some())
+            })
             .map(|sa| sa.core.id)
             .collect();
         for id in doomed {

@@ -26,7 +26,10 @@ use super::{Endpoint, reply};
 impl Endpoint {
     pub(super) fn handle_init_request(&mut self, now: Now, datagram: &Datagram<'_>, message: Message) {
         let header = message.header;
-        let impossible = header.flags.response || header.message_id != 0 || !header.responder_spi.is_zero() || header.initiator_spi.is_zero();
+        let impossible = header.flags.response
+            || header.message_id != 0
+            || !header.responder_spi.is_zero()
+            || header.initiator_spi.is_zero();
         if impossible || self.shutting_down {
             self.counters.bad_init += 1;
             return;
@@ -47,7 +50,9 @@ impl Endpoint {
             self.counters.malformed += 1;
             return;
         };
-        let (Some(proposals), Some((group, public)), Some(ni)) = (&contents.sa, &contents.ke, &contents.nonce) else {
+        let (Some(proposals), Some((group, public)), Some(ni)) =
+            (&contents.sa, &contents.ke, &contents.nonce)
+        else {
             self.counters.malformed += 1;
             self.answer_unauthenticated(now, datagram, &header, NotifyType::INVALID_SYNTAX, Vec::new());
             return;
@@ -57,13 +62,18 @@ impl Endpoint {
         }
         let candidates = self.candidates(datagram.remote.ip());
         let sent_group = Group::from_id(*group);
-        let selected = match choose(&candidates, proposals, Selection { sent_group, ..Selection::default() }) {
+        let selected = match choose(&candidates, proposals, Selection { sent_group, ..Selection::default() })
+        {
             Ok(selected) => selected,
             Err(reason) => {
                 self.counters.no_proposal_sent += 1;
                 if self.limiter.allow(now.mono, self.settings.unauthenticated_answers_per_second) {
                     self.out.events.push_back(Event::Refused { peer: None, remote: datagram.remote, reason });
-                    self.answer(datagram, &header, &[Payload::Notify(Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new()))]);
+                    self.answer(
+                        datagram,
+                        &header,
+                        &[Payload::Notify(Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new()))],
+                    );
                 }
                 return;
             }
@@ -80,13 +90,24 @@ impl Endpoint {
             self.counters.malformed += 1;
             if self.limiter.allow(now.mono, self.settings.unauthenticated_answers_per_second) {
                 self.out.events.push_back(Event::Refused { peer: None, remote: datagram.remote, reason });
-                self.answer(datagram, &header, &[Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()))]);
+                self.answer(
+                    datagram,
+                    &header,
+                    &[Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()))],
+                );
             }
         }
     }
 
     /// Whether the request may cost us anything; answers with COOKIE where it must prove its address.
-    fn admit(&mut self, now: Now, datagram: &Datagram<'_>, header: &Header, contents: &Contents, ni: &[u8]) -> bool {
+    fn admit(
+        &mut self,
+        now: Now,
+        datagram: &Datagram<'_>,
+        header: &Header,
+        contents: &Contents,
+        ni: &[u8],
+    ) -> bool {
         let from = datagram.remote.ip();
         let total = self.half_open.len();
         let here = self.half_open.keys().filter(|(_, address)| address.ip() == from).count();
@@ -94,10 +115,13 @@ impl Endpoint {
             self.counters.half_open_dropped += 1;
             return false;
         }
-        let suspicious = total >= self.settings.cookie_threshold || here >= self.settings.cookie_threshold_per_address;
+        let suspicious =
+            total >= self.settings.cookie_threshold || here >= self.settings.cookie_threshold_per_address;
         if suspicious {
             let cookie = contents.notify(NotifyType::COOKIE).map(|notify| notify.data.as_slice());
-            if !cookie.is_some_and(|cookie| self.cookies.check(now.mono, from, header.initiator_spi, ni, cookie)) {
+            if !cookie
+                .is_some_and(|cookie| self.cookies.check(now.mono, from, header.initiator_spi, ni, cookie))
+            {
                 if cookie.is_some() {
                     self.counters.bad_cookie += 1;
                 }
@@ -159,8 +183,9 @@ impl Endpoint {
         self.random.fill(&mut nr);
         let id = self.registry.ike_id();
         let spi = self.registry.ike_spi(&mut *self.random, id);
-        let keyed = IkeKeys::derive(&suite, &shared, ni, &nr, peer_spi, spi)
-            .and_then(|keys| Ok((Channel::new(&suite, &keys, (peer_spi, spi), false, Window::after_init(false))?, keys)));
+        let keyed = IkeKeys::derive(&suite, &shared, ni, &nr, peer_spi, spi).and_then(|keys| {
+            Ok((Channel::new(&suite, &keys, (peer_spi, spi), false, Window::after_init(false))?, keys))
+        });
         let (mut channel, keys) = match keyed {
             Ok(keyed) => keyed,
             Err(error) => {
@@ -178,7 +203,9 @@ impl Endpoint {
         payloads.extend(auth::certificate_request(candidates.iter().map(|peer| &**peer)));
         payloads.extend(capabilities());
         let flags = Flags { initiator: false, version: false, response: true };
-        let response = Message { header: Header::new(peer_spi, spi, ExchangeType::IKE_SA_INIT, flags, 0), payloads }.encode();
+        let response =
+            Message { header: Header::new(peer_spi, spi, ExchangeType::IKE_SA_INIT, flags, 0), payloads }
+                .encode();
         if self.settings.key_log {
             self.log_ike_keys(suite, &keys, peer_spi, spi);
         }
@@ -190,9 +217,13 @@ impl Endpoint {
             response,
             ni: ni.clone(),
             nr,
-            peer_hashes: contents.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS).map(|notify| auth::announced_hashes(&notify.data)),
+            peer_hashes: contents
+                .notify(NotifyType::SIGNATURE_HASH_ALGORITHMS)
+                .map(|notify| auth::announced_hashes(&notify.data)),
         };
-        let until = now.mono + self.settings.half_open_timeout + jitter(&mut *self.random, std::time::Duration::from_secs(1));
+        let until = now.mono
+            + self.settings.half_open_timeout
+            + jitter(&mut *self.random, std::time::Duration::from_secs(1));
         let core = Core {
             id,
             local_spi: spi,
@@ -216,7 +247,13 @@ impl Endpoint {
         Ok(())
     }
 
-    fn log_ike_keys(&mut self, suite: crate::crypto::IkeSuite, keys: &IkeKeys, initiator: IkeSpi, responder: IkeSpi) {
+    fn log_ike_keys(
+        &mut self,
+        suite: crate::crypto::IkeSuite,
+        keys: &IkeKeys,
+        initiator: IkeSpi,
+        responder: IkeSpi,
+    ) {
         self.out.events.push_back(Event::KeyLog(crate::ike::KeyLog::Ike {
             initiator_spi: initiator.0,
             responder_spi: responder.0,
@@ -230,7 +267,11 @@ impl Endpoint {
 }
 
 /// The first candidate's choice; who it really is, and whether the suite suits it, IKE_AUTH shows.
-fn choose(candidates: &[Arc<PeerConfig>], proposals: &[ProposalBody], selection: Selection) -> Result<SelectedIke, String> {
+fn choose(
+    candidates: &[Arc<PeerConfig>],
+    proposals: &[ProposalBody],
+    selection: Selection,
+) -> Result<SelectedIke, String> {
     let mut refusal: Option<NoProposal> = None;
     for peer in candidates {
         match select_ike_with(&peer.ike, proposals, selection) {

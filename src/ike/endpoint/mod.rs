@@ -78,7 +78,10 @@ impl Endpoint {
     pub fn new(settings: EndpointSettings, peers: Vec<PeerConfig>, random: Box<dyn Random>) -> Self {
         Self {
             settings,
-            peers: peers.into_iter().map(|config| (config.name.clone(), Peer::new(Arc::new(config)))).collect(),
+            peers: peers
+                .into_iter()
+                .map(|config| (config.name.clone(), Peer::new(Arc::new(config))))
+                .collect(),
             sas: BTreeMap::new(),
             half_open: BTreeMap::new(),
             registry: Registry::default(),
@@ -119,10 +122,18 @@ impl Endpoint {
             self.counters.malformed += 1;
             return;
         };
-        if let Err(DecodeError { kind: DecodeErrorKind::UnsupportedMajorVersion(_), .. }) = Header::decode(octets) {
+        if let Err(DecodeError { kind: DecodeErrorKind::UnsupportedMajorVersion(_), .. }) =
+            Header::decode(octets)
+        {
             self.counters.bad_version += 1;
             if !header.flags.response && octets.len() >= HEADER_LEN {
-                self.answer_unauthenticated(now, &datagram, &header, NotifyType::INVALID_MAJOR_VERSION, vec![2]);
+                self.answer_unauthenticated(
+                    now,
+                    &datagram,
+                    &header,
+                    NotifyType::INVALID_MAJOR_VERSION,
+                    vec![2],
+                );
             }
             return;
         }
@@ -133,7 +144,13 @@ impl Endpoint {
                     self.counters.unsupported_critical += 1;
                     if header.exchange == ExchangeType::IKE_SA_INIT && !header.flags.response {
                         let data = vec![kind.0];
-                        self.answer_unauthenticated(now, &datagram, &header, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, data);
+                        self.answer_unauthenticated(
+                            now,
+                            &datagram,
+                            &header,
+                            NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD,
+                            data,
+                        );
                     }
                 } else {
                     self.counters.malformed += 1;
@@ -164,8 +181,12 @@ impl Endpoint {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Now) {
-        let due: Vec<IkeSaId> =
-            self.sas.iter().filter(|(_, sa)| sa.deadline().is_some_and(|(at, _)| at <= now.mono)).map(|(id, _)| *id).collect();
+        let due: Vec<IkeSaId> = self
+            .sas
+            .iter()
+            .filter(|(_, sa)| sa.deadline().is_some_and(|(at, _)| at <= now.mono))
+            .map(|(id, _)| *id)
+            .collect();
         for id in due {
             self.with_sa(now, id, |sa, ctx| sa.expire(ctx));
         }
@@ -174,9 +195,14 @@ impl Endpoint {
     }
 
     /// Runs `handler` on one SA and then what it leaves to do.
-    fn with_sa<T>(&mut self, now: Now, id: IkeSaId, handler: impl FnOnce(&mut IkeSa, &mut Context<'_>) -> T) -> Option<T> {
+    fn with_sa<T>(
+        &mut self,
+        now: Now,
+        id: IkeSaId,
+        handler: impl FnOnce(&mut IkeSa, &mut Context<'_>) -> T,
+    ) -> Option<T> {
         let mut sa = self.sas.remove(&id)?;
-        let was_half_open = matches!(sa.state, State::HalfOpen(_));
+        let was_half_open = matches!(sa.state, State::HalfOpen(_) | State::Closed(_));
         let mut effects = Vec::new();
         let mut ctx = Context {
             now,
@@ -189,7 +215,8 @@ impl Endpoint {
             effects: &mut effects,
         };
         let result = handler(&mut sa, &mut ctx);
-        if was_half_open && !matches!(sa.state, State::HalfOpen(_)) {
+        // One that failed to authenticate counts until it is forgotten, or failing would be free of charge.
+        if was_half_open && !matches!(sa.state, State::HalfOpen(_) | State::Closed(_)) {
             self.half_open.retain(|_, owner| *owner != id);
         }
         self.after(now, sa);
@@ -237,7 +264,9 @@ impl Endpoint {
                     }
                 });
             }
-            Effect::Inherit { from, to, initiator, estate } => self.inherit(now, (from, to), initiator, *estate),
+            Effect::Inherit { from, to, initiator, estate } => {
+                self.inherit(now, (from, to), initiator, *estate)
+            }
             Effect::Confirm(id) => {
                 self.with_sa(now, id, |sa, ctx| {
                     if let State::Established(established) = &mut sa.state {
@@ -277,7 +306,9 @@ impl Endpoint {
         let Some(path) = heir else {
             for child in estate.into_children() {
                 self.registry.free_child_spi(child.inbound_spi);
-                self.out.events.push_back(Event::ChildRemoved { child: child.id, reason: DownReason::IkeSaClosed });
+                self.out
+                    .events
+                    .push_back(Event::ChildRemoved { child: child.id, reason: DownReason::IkeSaClosed });
             }
             self.with_sa(now, from, |sa, ctx| sa.core.announce_end(ctx, DownReason::DeletedByPeer));
             return;
@@ -290,7 +321,12 @@ impl Endpoint {
         }
         if let (Some(peer), true) = (peer, announced) {
             self.counters.ike_rekeyed += 1;
-            self.out.events.push_back(Event::IkeRekeyed { peer: peer.name.clone(), old: from, new: to, initiator });
+            self.out.events.push_back(Event::IkeRekeyed {
+                peer: peer.name.clone(),
+                old: from,
+                new: to,
+                initiator,
+            });
         }
         self.with_sa(now, to, |sa, ctx| {
             sa.core.announced |= announced;
@@ -307,7 +343,8 @@ impl Endpoint {
     /// After any input: raises what is configured to be up and is not.
     fn settle(&mut self, now: Now) {
         self.spare_survivors();
-        let touched: Vec<PeerName> = self.peers.values().filter(|peer| peer.touched).map(|peer| peer.config.name.clone()).collect();
+        let touched: Vec<PeerName> =
+            self.peers.values().filter(|peer| peer.touched).map(|peer| peer.config.name.clone()).collect();
         for name in touched {
             if let Some(peer) = self.peers.get_mut(&name) {
                 peer.touched = false;
@@ -318,7 +355,14 @@ impl Endpoint {
 
     /// Answers a message that belongs to no SA; unprotected, so that the receiver takes it as a hint at most
     /// ([RFC 7296 section 1.5](https://www.rfc-editor.org/rfc/rfc7296#section-1.5)).
-    fn answer_unauthenticated(&mut self, now: Now, datagram: &Datagram<'_>, header: &Header, kind: NotifyType, data: Vec<u8>) {
+    fn answer_unauthenticated(
+        &mut self,
+        now: Now,
+        datagram: &Datagram<'_>,
+        header: &Header,
+        kind: NotifyType,
+        data: Vec<u8>,
+    ) {
         if !self.limiter.allow(now.mono, self.settings.unauthenticated_answers_per_second) {
             self.counters.unauthenticated_answers_limited += 1;
             return;
@@ -330,7 +374,13 @@ impl Endpoint {
     /// Sends an unprotected response to where a request came from.
     fn answer(&mut self, datagram: &Datagram<'_>, header: &Header, payloads: &[Payload]) {
         let flags = Flags { initiator: !header.flags.initiator, version: false, response: true };
-        let header = Header::new(header.initiator_spi, header.responder_spi, header.exchange, flags, header.message_id);
+        let header = Header::new(
+            header.initiator_spi,
+            header.responder_spi,
+            header.exchange,
+            flags,
+            header.message_id,
+        );
         let octets = Message { header, payloads: payloads.to_vec() }.encode();
         self.out.transmits.push_back(reply(datagram, octets));
     }

@@ -80,9 +80,15 @@ impl Peer {
             return Vec::new();
         }
         let wanted = |name: &ChildName, start: StartPolicy| {
-            !self.held_children.contains(name) && (start == StartPolicy::Connect || self.raised.contains(name))
+            !self.held_children.contains(name)
+                && (start == StartPolicy::Connect || self.raised.contains(name))
         };
-        self.config.children.iter().filter(|child| wanted(&child.name, child.start)).map(|child| child.name.clone()).collect()
+        self.config
+            .children
+            .iter()
+            .filter(|child| wanted(&child.name, child.start))
+            .map(|child| child.name.clone())
+            .collect()
     }
 
     pub(super) fn deadline(&self) -> Option<(Instant, WakeReason)> {
@@ -94,7 +100,13 @@ impl Peer {
         next.map(|at| (at, WakeReason::Connect))
     }
 
-    pub(super) fn child_failed(&mut self, now: Now, random: &mut dyn Random, child: ChildName, reason: String) {
+    pub(super) fn child_failed(
+        &mut self,
+        now: Now,
+        random: &mut dyn Random,
+        child: ChildName,
+        reason: String,
+    ) {
         let tries = self.child_retries.get(&child).map_or(0, |(tries, _)| *tries);
         let at = now.mono + backoff(&self.config, random, tries.saturating_add(2));
         self.last_error = Some(format!("child {child}: {reason}"));
@@ -106,7 +118,10 @@ impl Peer {
 /// The wait after so many failures: doubling, capped, with jitter so that two ends part.
 fn backoff(config: &PeerConfig, random: &mut dyn Random, failures: u32) -> Duration {
     let timing = &config.timing;
-    let span = timing.retry_base.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1).min(16)).unwrap_or(1)).min(timing.retry_cap);
+    let span = timing
+        .retry_base
+        .saturating_mul(1_u32.checked_shl(failures.saturating_sub(1).min(16)).unwrap_or(1))
+        .min(timing.retry_cap);
     span.mul_f64(0.75) + jitter(random, span.mul_f64(0.5))
 }
 
@@ -134,7 +149,10 @@ impl Endpoint {
             self.rest(now, name);
             return self.complete(now, name, id, &wanted);
         }
-        let connecting = self.sas.values().any(|sa| sa.is_connecting() && sa.core.peer.as_ref().is_some_and(|peer| peer.name == *name));
+        let connecting = self
+            .sas
+            .values()
+            .any(|sa| sa.is_connecting() && sa.core.peer.as_ref().is_some_and(|peer| peer.name == *name));
         match connecting {
             true => self.rest(now, name),
             false => self.attempt(now, name, &wanted),
@@ -152,7 +170,10 @@ impl Endpoint {
     /// The IKE SA on which children are made: the youngest live one that is not about to be closed.
     pub(super) fn working_sa(&self, name: &PeerName) -> Option<IkeSaId> {
         let mine = |sa: &&IkeSa| sa.core.peer.as_ref().is_some_and(|peer| peer.name == *name);
-        let lasting = |sa: &&IkeSa| sa.established().is_some_and(|established| established.timers.get(WakeReason::Duplicate).is_none());
+        let lasting = |sa: &&IkeSa| {
+            sa.established()
+                .is_some_and(|established| established.timers.get(WakeReason::Duplicate).is_none())
+        };
         let live = || self.sas.values().rev().filter(mine).filter(|sa| sa.is_live());
         live().find(lasting).or_else(|| live().next()).map(|sa| sa.core.id)
     }
@@ -208,7 +229,8 @@ impl Endpoint {
                 if peer.addresses.is_empty() {
                     peer.last_error = Some(format!("{host} does not resolve"));
                     peer.attempts = peer.attempts.saturating_add(1);
-                    peer.next_attempt = Some(now.mono + backoff(&peer.config, &mut *self.random, peer.attempts));
+                    peer.next_attempt =
+                        Some(now.mono + backoff(&peer.config, &mut *self.random, peer.attempts));
                     return;
                 }
             }
@@ -221,7 +243,10 @@ impl Endpoint {
     }
 
     fn begin(&mut self, now: Now, name: &PeerName, address: IpAddr, child: Option<ChildName>) {
-        let others = self.sas.values().any(|sa| sa.is_live() && sa.core.peer.as_ref().is_some_and(|peer| peer.name == *name));
+        let others = self
+            .sas
+            .values()
+            .any(|sa| sa.is_live() && sa.core.peer.as_ref().is_some_and(|peer| peer.name == *name));
         let Some(peer) = self.peers.get_mut(name) else { return };
         let config = Arc::clone(&peer.config);
         peer.attempts = peer.attempts.saturating_add(1);
@@ -269,7 +294,9 @@ impl Endpoint {
             peer.last_error = Some(reason.to_string());
         }
         let at = match reason {
-            DownReason::Failed(_) => now.mono + backoff(&peer.config, &mut *self.random, peer.attempts.max(1)),
+            DownReason::Failed(_) => {
+                now.mono + backoff(&peer.config, &mut *self.random, peer.attempts.max(1))
+            }
             DownReason::DeletedByPeer => now.mono + backoff(&peer.config, &mut *self.random, 1),
             _ => now.mono,
         };

@@ -2,7 +2,9 @@
 
 use crate::ike::config::LocalAuth;
 use crate::ike::sa::{Child, ChildPhase, IkeSa, Outstanding, Phase, State};
-use crate::ike::status::{ChildState, ChildStatus, CollisionStats, IkeCounters, IkeSaState, IkeSaStatus, PeerStatus};
+use crate::ike::status::{
+    ChildState, ChildStatus, CollisionStats, IkeCounters, IkeSaState, IkeSaStatus, PeerStatus,
+};
 use crate::ike::time::Now;
 use crate::ike::timer::WakeReason;
 
@@ -32,7 +34,10 @@ impl Endpoint {
                         LocalAuth::Certificate(certificate) => Some(certificate.not_after()),
                         LocalAuth::Psk(_) => None,
                     },
-                    remote_certificate_not_after: sas.iter().filter_map(|sa| sa.established()?.remote_not_after).min(),
+                    remote_certificate_not_after: sas
+                        .iter()
+                        .filter_map(|sa| sa.established()?.remote_not_after)
+                        .min(),
                     ike_sas: sas.into_iter().map(|sa| ike_status(sa, now)).collect(),
                 }
             })
@@ -103,11 +108,19 @@ fn ike_status(sa: &IkeSa, now: Now) -> IkeSaStatus {
             .map(|at| at.saturating_duration_since(now.mono)),
         last_heard: established.map(|established| now.mono.saturating_duration_since(established.last_heard)),
         outer_mtu: established.and_then(|established| established.mtu.known),
-        children: established.map(|established| {
-            established.children.values().map(|child| child_status(child, rekeying == Some(child.id), now)).collect()
-        }).unwrap_or_default(),
+        children: established
+            .map(|established| {
+                established
+                    .children
+                    .values()
+                    .map(|child| child_status(child, rekeying == Some(child.id), now))
+                    .collect()
+            })
+            .unwrap_or_default(),
         pending: established.map_or(0, |established| {
-            usize::from(established.outstanding.is_some()) + established.wanted.len() + established.channel.pending_fragments()
+            usize::from(established.outstanding.is_some())
+                + established.wanted.len()
+                + established.channel.pending_fragments()
         }),
     }
 }

@@ -68,7 +68,13 @@ impl Authenticating {
         let local_id = id_to_send(&peer);
         let id = Identification::new(local_id.kind, local_id.data);
         let body = id.body();
-        let claim = Claim { prf: agreed.suite.prf, sk_p: &agreed.keys.sk_pi, message: &agreed.request, nonce: &agreed.nr, id: &body };
+        let claim = Claim {
+            prf: agreed.suite.prf,
+            sk_p: &agreed.keys.sk_pi,
+            message: &agreed.request,
+            nonce: &agreed.nr,
+            id: &body,
+        };
         let psk = auth::own_psk(&peer.local_auth, plan.refusals);
         let proof = match auth::prove(&peer.local_auth, &psk, agreed.peer_hashes.as_deref(), claim) {
             Ok(proof) => proof,
@@ -98,7 +104,8 @@ impl Authenticating {
             FirstChild { config, inbound_spi, offered, local_ts, remote_ts }
         });
         let cut = Cut::At(peer.fragment_size);
-        let packets = channel.encode(ExchangeType::IKE_AUTH, 1, false, &payloads, cut, ctx.random).unwrap_or_default();
+        let packets =
+            channel.encode(ExchangeType::IKE_AUTH, 1, false, &payloads, cut, ctx.random).unwrap_or_default();
         core.send(ctx, &packets, false);
         let schedule = Schedule::new(ctx.now.mono, &peer.timing);
         channel.window.sent(Outbound { id: 1, packets, schedule, dont_fragment: false, fallback: None });
@@ -112,7 +119,11 @@ impl Authenticating {
     /// A retransmission is due.
     pub(crate) fn expire(mut self: Box<Self>, core: &mut Core, ctx: &mut Context<'_>) -> State {
         let now = ctx.now.mono;
-        let again = self.channel.window.outbound_mut().is_some_and(|outbound| outbound.schedule.expire(now) == Expired::Again);
+        let again = self
+            .channel
+            .window
+            .outbound_mut()
+            .is_some_and(|outbound| outbound.schedule.expire(now) == Expired::Again);
         if again {
             ctx.counters.retransmits += 1;
             if let Some(outbound) = self.channel.window.outbound() {
@@ -134,9 +145,19 @@ impl Authenticating {
     }
 
     /// Handles an encrypted message.
-    pub(crate) fn handle(mut self: Box<Self>, core: &mut Core, ctx: &mut Context<'_>, datagram: &Datagram<'_>, message: Message) -> State {
+    pub(crate) fn handle(
+        mut self: Box<Self>,
+        core: &mut Core,
+        ctx: &mut Context<'_>,
+        datagram: &Datagram<'_>,
+        message: Message,
+    ) -> State {
         let fresh = match receive(&mut self.channel, core, ctx, datagram.octets, message) {
-            Received::Fresh(fresh) if fresh.header.exchange == ExchangeType::IKE_AUTH && fresh.header.flags.response => fresh,
+            Received::Fresh(fresh)
+                if fresh.header.exchange == ExchangeType::IKE_AUTH && fresh.header.flags.response =>
+            {
+                fresh
+            }
             Received::Fresh(_) => {
                 ctx.counters.bad_exchange += 1;
                 return State::Authenticating(self);
@@ -146,9 +167,18 @@ impl Authenticating {
         self.channel.window.settle();
         let contents = match Contents::parse(fresh.first, &fresh.plaintext) {
             Ok(contents) => contents,
-            Err(error) => return self.reject(core, ctx, format!("the peer's IKE_AUTH response is unusable: {error}"), false),
+            Err(error) => {
+                return self.reject(
+                    core,
+                    ctx,
+                    format!("the peer's IKE_AUTH response is unusable: {error}"),
+                    false,
+                );
+            }
         };
-        if contents.auth.is_none() && let Some(error) = contents.error() {
+        if contents.auth.is_none()
+            && let Some(error) = contents.error()
+        {
             let reason = refusal_text(&self.peer, error);
             self.abandon(ctx);
             refused(ctx, core, Some(&self.peer), &reason);
@@ -166,34 +196,61 @@ impl Authenticating {
     }
 
     fn verify(&self, ctx: &Context<'_>, contents: &Contents) -> Result<(Identity, Proven), String> {
-        let payload = contents.id_responder.as_ref().ok_or("the peer's IKE_AUTH response has no IDr payload")?;
+        let payload =
+            contents.id_responder.as_ref().ok_or("the peer's IKE_AUTH response has no IDr payload")?;
         let id = Identity::new(payload.kind, payload.data.clone());
         if !self.peer.remote_id.matches(&id) {
-            return Err(format!("the peer says it is {id}, but {} is configured", describe_pattern(&self.peer)));
+            return Err(format!(
+                "the peer says it is {id}, but {} is configured",
+                describe_pattern(&self.peer)
+            ));
         }
         let body = payload.body();
         let agreed = &self.agreed;
-        let claim = Claim { prf: agreed.suite.prf, sk_p: &agreed.keys.sk_pr, message: &agreed.response, nonce: &agreed.ni, id: &body };
+        let claim = Claim {
+            prf: agreed.suite.prf,
+            sk_p: &agreed.keys.sk_pr,
+            message: &agreed.response,
+            nonce: &agreed.ni,
+            id: &body,
+        };
         auth::verify(&self.peer, &id, contents, claim, ctx.now.unix).map(|proven| (id, proven))
     }
 
     /// Tells the peer that it is not believed, and gives up.
-    fn reject(mut self: Box<Self>, core: &mut Core, ctx: &mut Context<'_>, reason: String, authentication: bool) -> State {
+    fn reject(
+        mut self: Box<Self>,
+        core: &mut Core,
+        ctx: &mut Context<'_>,
+        reason: String,
+        authentication: bool,
+    ) -> State {
         self.abandon(ctx);
         refused(ctx, core, Some(&self.peer), &reason);
-        let kind = if authentication { NotifyType::AUTHENTICATION_FAILED } else { NotifyType::INVALID_SYNTAX };
+        let kind =
+            if authentication { NotifyType::AUTHENTICATION_FAILED } else { NotifyType::INVALID_SYNTAX };
         let payloads = [
             Payload::Notify(Notify::new(kind, Vec::new())),
             Payload::Delete { protocol: ProtocolId::IKE, spis: Vec::new() },
         ];
         let id = self.channel.window.next_id();
-        let packets = self.channel.encode(ExchangeType::INFORMATIONAL, id, false, &payloads, Cut::Whole, ctx.random).unwrap_or_default();
+        let packets = self
+            .channel
+            .encode(ExchangeType::INFORMATIONAL, id, false, &payloads, Cut::Whole, ctx.random)
+            .unwrap_or_default();
         core.send(ctx, &packets, false);
         core.ended = Some(DownReason::Failed(reason));
         State::Gone
     }
 
-    fn establish(self: Box<Self>, core: &mut Core, ctx: &mut Context<'_>, contents: &Contents, id: Identity, proven: Proven) -> State {
+    fn establish(
+        self: Box<Self>,
+        core: &mut Core,
+        ctx: &mut Context<'_>,
+        contents: &Contents,
+        id: Identity,
+        proven: Proven,
+    ) -> State {
         let Self { peer, channel, agreed, child, .. } = *self;
         let mut established = become_established(core, ctx, peer, channel, &agreed, id, &proven);
         if let Some(child) = child {
@@ -202,8 +259,15 @@ impl Authenticating {
                 None => negotiate::accept(&child.offered, &child.local_ts, &child.remote_ts, contents),
             };
             let made = answer.and_then(|answer| {
-                let keys = ChildKeys::derive(agreed.suite.prf, &agreed.keys.sk_d, &answer.suite, None, &agreed.ni, &agreed.nr)
-                    .map_err(|error| error.to_string())?;
+                let keys = ChildKeys::derive(
+                    agreed.suite.prf,
+                    &agreed.keys.sk_d,
+                    &answer.suite,
+                    None,
+                    &agreed.ni,
+                    &agreed.nr,
+                )
+                .map_err(|error| error.to_string())?;
                 Ok(Made {
                     config: child.config.clone(),
                     suite: answer.suite,
@@ -225,7 +289,16 @@ impl Authenticating {
                 Err(reason) => {
                     ctx.counters.child_refused += 1;
                     let refused_by_peer = contents.error().is_some();
-                    refused(ctx, core, Some(&established.peer), &format!("child {}: {reason}\n  {}", child.config.name, describe_child(&child.config)));
+                    refused(
+                        ctx,
+                        core,
+                        Some(&established.peer),
+                        &format!(
+                            "child {}: {reason}\n  {}",
+                            child.config.name,
+                            describe_child(&child.config)
+                        ),
+                    );
                     if refused_by_peer {
                         ctx.registry.free_child_spi(child.inbound_spi);
                     } else {
@@ -253,7 +326,13 @@ pub(crate) struct HalfOpen {
 
 impl HalfOpen {
     /// Handles an encrypted message.
-    pub(crate) fn handle(mut self: Box<Self>, core: &mut Core, ctx: &mut Context<'_>, datagram: &Datagram<'_>, message: Message) -> State {
+    pub(crate) fn handle(
+        mut self: Box<Self>,
+        core: &mut Core,
+        ctx: &mut Context<'_>,
+        datagram: &Datagram<'_>,
+        message: Message,
+    ) -> State {
         let fresh = match receive(&mut self.channel, core, ctx, datagram.octets, message) {
             Received::Fresh(fresh) => fresh,
             Received::Repeat => {
@@ -270,7 +349,14 @@ impl HalfOpen {
         if fresh.header.exchange != ExchangeType::IKE_AUTH {
             // Nothing but IKE_AUTH may happen on an IKE SA that nobody has authenticated.
             ctx.counters.bad_exchange += 1;
-            return self.refuse(core, ctx, fresh.header.exchange, None, Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()), "an exchange before authentication".to_owned());
+            return self.refuse(
+                core,
+                ctx,
+                fresh.header.exchange,
+                None,
+                Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()),
+                "an exchange before authentication".to_owned(),
+            );
         }
         let contents = match Contents::parse(fresh.first, &fresh.plaintext) {
             Ok(contents) => contents,
@@ -281,7 +367,9 @@ impl HalfOpen {
             }
         };
         match self.verify(core, ctx, &contents) {
-            Ok((peer, id, proven, local_psk)) => self.establish(core, ctx, &contents, peer, id, proven, &local_psk),
+            Ok((peer, id, proven, local_psk)) => {
+                self.establish(core, ctx, &contents, peer, id, proven, &local_psk)
+            }
             Err((peer, reason)) => {
                 ctx.counters.authentication_failed += 1;
                 let notify = Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
@@ -297,15 +385,27 @@ impl HalfOpen {
         ctx: &Context<'_>,
         contents: &Contents,
     ) -> Result<(Arc<PeerConfig>, Identity, Proven, Secret), (Option<Arc<PeerConfig>>, String)> {
-        let payload = contents.id_initiator.as_ref().ok_or((None, "the IKE_AUTH request has no IDi payload".to_owned()))?;
+        let payload = contents
+            .id_initiator
+            .as_ref()
+            .ok_or((None, "the IKE_AUTH request has no IDi payload".to_owned()))?;
         let id = Identity::new(payload.kind, payload.data.clone());
-        let asked = contents.id_responder.as_ref().map(|payload| Identity::new(payload.kind, payload.data.clone()));
+        let asked =
+            contents.id_responder.as_ref().map(|payload| Identity::new(payload.kind, payload.data.clone()));
         let body = payload.body();
         let agreed = &self.agreed;
-        let claim = Claim { prf: agreed.suite.prf, sk_p: &agreed.keys.sk_pi, message: &agreed.request, nonce: &agreed.nr, id: &body };
+        let claim = Claim {
+            prf: agreed.suite.prf,
+            sk_p: &agreed.keys.sk_pi,
+            message: &agreed.request,
+            nonce: &agreed.nr,
+            id: &body,
+        };
         let mut failure: Option<(Option<Arc<PeerConfig>>, String)> = None;
         for peer in self.candidates.iter().filter(|peer| peer.remote_id.matches(&id)) {
-            if let Some(asked) = asked.as_ref().filter(|asked| !asked.matches(&peer.local_id) && !peer.local_id.matches(asked)) {
+            if let Some(asked) =
+                asked.as_ref().filter(|asked| !asked.matches(&peer.local_id) && !peer.local_id.matches(asked))
+            {
                 failure.get_or_insert((
                     Some(peer.clone()),
                     format!("{id} asks for {asked}, but we are {} for this peer (local_id)", peer.local_id),
@@ -314,7 +414,10 @@ impl HalfOpen {
             }
             if !suite_is_acceptable(peer, &agreed.suite) {
                 let ours = peer.ike.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                failure.get_or_insert((Some(peer.clone()), format!("{id} negotiated {}, but the peer is configured for {ours}", agreed.suite)));
+                failure.get_or_insert((
+                    Some(peer.clone()),
+                    format!("{id} negotiated {}, but the peer is configured for {ours}", agreed.suite),
+                ));
                 continue;
             }
             match auth::verify(peer, &id, contents, claim, ctx.now.unix) {
@@ -325,7 +428,9 @@ impl HalfOpen {
                 Err(reason) => failure = Some((Some(peer.clone()), reason)),
             }
         }
-        Err(failure.unwrap_or_else(|| (None, format!("no peer is configured for the identity {id} (from {})", core.path.remote))))
+        Err(failure.unwrap_or_else(|| {
+            (None, format!("no peer is configured for the identity {id} (from {})", core.path.remote))
+        }))
     }
 
     fn refuse(
@@ -339,11 +444,17 @@ impl HalfOpen {
     ) -> State {
         refused(ctx, core, peer.as_deref(), &reason);
         let id = self.channel.window.expected();
-        let packets = self.channel.encode(exchange, id, true, &[Payload::Notify(notify)], Cut::Whole, ctx.random).unwrap_or_default();
+        let packets = self
+            .channel
+            .encode(exchange, id, true, &[Payload::Notify(notify)], Cut::Whole, ctx.random)
+            .unwrap_or_default();
         core.send(ctx, &packets, false);
         self.channel.window.answered(packets);
         core.ended = Some(DownReason::Failed(reason));
-        State::Closed(Box::new(Tombstone { channel: self.channel, until: ctx.now.mono + ctx.settings.half_open_timeout }))
+        State::Closed(Box::new(Tombstone {
+            channel: self.channel,
+            until: ctx.now.mono + ctx.settings.half_open_timeout / 2,
+        }))
     }
 
     #[expect(clippy::too_many_arguments, reason = "everything that IKE_AUTH proves")]
@@ -361,7 +472,13 @@ impl HalfOpen {
         let payload = Identification::new(local_id.kind, local_id.data);
         let body = payload.body();
         let agreed = &self.agreed;
-        let claim = Claim { prf: agreed.suite.prf, sk_p: &agreed.keys.sk_pr, message: &agreed.response, nonce: &agreed.ni, id: &body };
+        let claim = Claim {
+            prf: agreed.suite.prf,
+            sk_p: &agreed.keys.sk_pr,
+            message: &agreed.response,
+            nonce: &agreed.ni,
+            id: &body,
+        };
         let proof = match auth::prove(&peer.local_auth, psk, agreed.peer_hashes.as_deref(), claim) {
             Ok(proof) => proof,
             Err(reason) => {
@@ -395,10 +512,22 @@ impl HalfOpen {
     }
 }
 
-fn first_child(established: &Established, ctx: &mut Context<'_>, agreed: &Agreed, contents: &Contents) -> Result<(Made, [Payload; 3]), Refusal> {
+fn first_child(
+    established: &Established,
+    ctx: &mut Context<'_>,
+    agreed: &Agreed,
+    contents: &Contents,
+) -> Result<(Made, [Payload; 3]), Refusal> {
     let agreement = negotiate::respond(&established.peer, contents, None, true)?;
-    let keys = ChildKeys::derive(agreed.suite.prf, &agreed.keys.sk_d, &agreement.selected.suite, None, &agreed.ni, &agreed.nr)
-        .map_err(|error| Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, error.to_string()))?;
+    let keys = ChildKeys::derive(
+        agreed.suite.prf,
+        &agreed.keys.sk_d,
+        &agreement.selected.suite,
+        None,
+        &agreed.ni,
+        &agreed.nr,
+    )
+    .map_err(|error| Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, error.to_string()))?;
     let inbound_spi = ctx.registry.child_spi(ctx.random);
     let answer = negotiate::answer_payloads(&agreement, inbound_spi);
     let made = Made {
@@ -492,5 +621,9 @@ fn refusal_text(peer: &PeerConfig, error: &Notify) -> String {
 }
 
 pub(crate) fn refused(ctx: &mut Context<'_>, core: &Core, peer: Option<&PeerConfig>, reason: &str) {
-    ctx.event(Event::Refused { peer: peer.map(|peer| peer.name.clone()), remote: core.path.remote, reason: reason.to_owned() });
+    ctx.event(Event::Refused {
+        peer: peer.map(|peer| peer.name.clone()),
+        remote: core.path.remote,
+        reason: reason.to_owned(),
+    });
 }

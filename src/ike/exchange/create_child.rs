@@ -71,20 +71,41 @@ fn notify(kind: NotifyType) -> Payload {
 
 impl Established {
     /// Starts to create a configured Child SA.
-    pub(crate) fn send_create_child(&mut self, core: &Core, ctx: &mut Context<'_>, name: ChildName, packet: Option<PacketSummary>, postponed: u32) {
+    pub(crate) fn send_create_child(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        name: ChildName,
+        packet: Option<PacketSummary>,
+        postponed: u32,
+    ) {
         let Some(config) = self.peer.child(&name).cloned() else { return };
         let selectors = negotiate::selectors_with_hint(&config, packet.as_ref());
         let group = first_group(&config);
-        self.send_child(core, ctx, Request { config, old: None, packet, group, selectors, retries: 0, postponed });
+        self.send_child(
+            core,
+            ctx,
+            Request { config, old: None, packet, group, selectors, retries: 0, postponed },
+        );
     }
 
     /// Starts to rekey a Child SA; its narrowed selectors are proposed.
-    pub(crate) fn send_rekey_child(&mut self, core: &Core, ctx: &mut Context<'_>, id: ChildSaId, postponed: u32) {
+    pub(crate) fn send_rekey_child(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        id: ChildSaId,
+        postponed: u32,
+    ) {
         let Some(old) = self.children.get(&id) else { return };
         let Some(config) = self.peer.child(&old.name).cloned() else { return };
         let selectors = (old.local_ts.clone(), old.remote_ts.clone());
         let group = old.suite.group.or_else(|| first_group(&config));
-        self.send_child(core, ctx, Request { config, old: Some(id), packet: None, group, selectors, retries: 0, postponed });
+        self.send_child(
+            core,
+            ctx,
+            Request { config, old: Some(id), packet: None, group, selectors, retries: 0, postponed },
+        );
     }
 
     fn send_child(&mut self, core: &Core, ctx: &mut Context<'_>, request: Request) {
@@ -123,11 +144,23 @@ impl Established {
             old_deleted: false,
             deleted: Vec::new(),
         };
-        self.request(core, ctx, ExchangeType::CREATE_CHILD_SA, &payloads, Outstanding::Child(Box::new(pending)));
+        self.request(
+            core,
+            ctx,
+            ExchangeType::CREATE_CHILD_SA,
+            &payloads,
+            Outstanding::Child(Box::new(pending)),
+        );
     }
 
     /// The response to our request for a Child SA.
-    pub(crate) fn child_answered(&mut self, core: &Core, ctx: &mut Context<'_>, pending: PendingChild, contents: &Contents) {
+    pub(crate) fn child_answered(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        pending: PendingChild,
+        contents: &Contents,
+    ) {
         if let Some(error) = contents.error() {
             ctx.registry.free_child_spi(pending.inbound_spi);
             let error = error.clone();
@@ -151,7 +184,12 @@ impl Established {
                 // The peer has made it; it must be told to forget it.
                 ctx.counters.child_refused += 1;
                 self.want(Task::DeleteSpi(spi));
-                refused(ctx, core, Some(&self.peer), &format!("child {}: {reason}\n  {}", config.name, describe_child(&config)));
+                refused(
+                    ctx,
+                    core,
+                    Some(&self.peer),
+                    &format!("child {}: {reason}\n  {}", config.name, describe_child(&config)),
+                );
                 if let (Some(old), Some(_)) = (old, &replaced_by_peer) {
                     self.await_delete(ctx, old);
                 } else if let Some(old) = old {
@@ -167,7 +205,13 @@ impl Established {
         }
     }
 
-    fn settle_child(&mut self, core: &Core, ctx: &mut Context<'_>, mut made: Made, rival: Option<Rival<ChildSaId>>) {
+    fn settle_child(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        mut made: Made,
+        rival: Option<Rival<ChildSaId>>,
+    ) {
         let old = made.replaces.filter(|old| self.children.contains_key(old));
         let outcome = rival.as_ref().map(|rival| verdict(&made.lowest, &rival.lowest));
         match (made.replaces.is_some(), outcome) {
@@ -211,7 +255,9 @@ impl Established {
     }
 
     fn child_refused(&mut self, core: &Core, ctx: &mut Context<'_>, pending: PendingChild, error: &Notify) {
-        let obsolete = pending.rival.is_some() || pending.old_deleted || pending.old.is_some_and(|old| !self.children.contains_key(&old));
+        let obsolete = pending.rival.is_some()
+            || pending.old_deleted
+            || pending.old.is_some_and(|old| !self.children.contains_key(&old));
         if obsolete {
             // The peer has rekeyed or deleted it itself; what it answers to ours no longer matters.
             if error.kind == NotifyType::CHILD_SA_NOT_FOUND {
@@ -232,8 +278,12 @@ impl Established {
                 self.postpone(ctx, again(pending.old), pending.postponed, TEMPORARY);
             }
             NotifyType::INVALID_KE_PAYLOAD if pending.retries < MAX_RETRIES => {
-                let group = <[u8; 2]>::try_from(error.data.as_slice()).ok().and_then(|id| Group::from_id(GroupId(u16::from_be_bytes(id))));
-                let group = group.filter(|group| pending.config.esp.iter().any(|proposal| proposal.groups().contains(group)));
+                let group = <[u8; 2]>::try_from(error.data.as_slice())
+                    .ok()
+                    .and_then(|id| Group::from_id(GroupId(u16::from_be_bytes(id))));
+                let group = group.filter(|group| {
+                    pending.config.esp.iter().any(|proposal| proposal.groups().contains(group))
+                });
                 if group.is_some() {
                     ctx.collisions.invalid_ke_received += 1;
                     let selectors = (pending.local_ts, pending.remote_ts);
@@ -248,7 +298,16 @@ impl Established {
                     };
                     self.send_child(core, ctx, retry);
                 } else {
-                    refused(ctx, core, Some(&self.peer), &format!("child {}: the peer wants a group that is not in our offer\n  {}", pending.config.name, describe_child(&pending.config)));
+                    refused(
+                        ctx,
+                        core,
+                        Some(&self.peer),
+                        &format!(
+                            "child {}: the peer wants a group that is not in our offer\n  {}",
+                            pending.config.name,
+                            describe_child(&pending.config)
+                        ),
+                    );
                     self.postpone(ctx, again(pending.old), pending.postponed, REFUSED);
                 }
             }
@@ -277,7 +336,11 @@ impl Established {
             }
             kind => {
                 ctx.counters.child_refused += 1;
-                let reason = format!("child {}: the peer refused it: {kind}\n  {}", pending.config.name, describe_child(&pending.config));
+                let reason = format!(
+                    "child {}: the peer refused it: {kind}\n  {}",
+                    pending.config.name,
+                    describe_child(&pending.config)
+                );
                 refused(ctx, core, Some(&self.peer), &reason);
                 match pending.old {
                     Some(old) => self.postpone(ctx, Task::RekeyChild(old), pending.postponed, REFUSED),
@@ -295,7 +358,12 @@ impl Established {
                 self.install_for_peer(core, ctx, made);
             }
             Err(refusal) => {
-                if !matches!(refusal.notify.kind, NotifyType::TEMPORARY_FAILURE | NotifyType::CHILD_SA_NOT_FOUND | NotifyType::INVALID_KE_PAYLOAD) {
+                if !matches!(
+                    refusal.notify.kind,
+                    NotifyType::TEMPORARY_FAILURE
+                        | NotifyType::CHILD_SA_NOT_FOUND
+                        | NotifyType::INVALID_KE_PAYLOAD
+                ) {
                     ctx.counters.child_refused += 1;
                     refused(ctx, core, Some(&self.peer), &refusal.reason);
                 }
@@ -307,7 +375,9 @@ impl Established {
     fn target(&self, spi: Option<u32>) -> (Target, Option<ChildSaId>) {
         let Some(spi) = spi else { return (Target::New, None) };
         match self.child_by_outbound(spi) {
-            Some(child) if matches!(child.phase, ChildPhase::Deleting | ChildPhase::Lingering) => (Target::Closing, Some(child.id)),
+            Some(child) if matches!(child.phase, ChildPhase::Deleting | ChildPhase::Lingering) => {
+                (Target::Closing, Some(child.id))
+            }
             Some(child) => (Target::Live, Some(child.id)),
             // It may be the one that our own request has made and whose response is still on its way.
             None if matches!(self.outstanding, Some(Outstanding::Child(_))) => (Target::Closing, None),
@@ -315,7 +385,12 @@ impl Established {
         }
     }
 
-    fn agree_child(&mut self, core: &Core, ctx: &mut Context<'_>, contents: &Contents) -> Result<(Made, Vec<Payload>), Refusal> {
+    fn agree_child(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        contents: &Contents,
+    ) -> Result<(Made, Vec<Payload>), Refusal> {
         let spi = negotiate::rekeyed_spi(contents).transpose()?;
         let (target, old) = self.target(spi);
         match answer_child(self.busy(), target) {
@@ -331,20 +406,32 @@ impl Established {
             Answer::ChildNotFound => {
                 ctx.collisions.child_rekey_of_unknown += 1;
                 let notify = Notify::about_esp(NotifyType::CHILD_SA_NOT_FOUND, spi.unwrap_or_default());
-                return Err(Refusal { notify, reason: "the peer rekeys a Child SA that we do not have".to_owned() });
+                return Err(Refusal {
+                    notify,
+                    reason: "the peer rekeys a Child SA that we do not have".to_owned(),
+                });
             }
         }
         let rekeyed: Option<&Child> = old.and_then(|id| self.children.get(&id));
-        let nonce = contents.nonce.clone().ok_or_else(|| Refusal::new(NotifyType::INVALID_SYNTAX, "the request has no nonce"))?;
+        let nonce = contents
+            .nonce
+            .clone()
+            .ok_or_else(|| Refusal::new(NotifyType::INVALID_SYNTAX, "the request has no nonce"))?;
         let agreement = negotiate::respond(&self.peer, contents, rekeyed, false)?;
         let suite = agreement.selected.suite;
         let mut payloads = Vec::new();
         let shared = match (suite.group, &contents.ke) {
             (None, _) => None,
             (Some(group), Some((sent, public))) if group.id() == *sent => {
-                let ke = ctx.random.key_exchange(group).map_err(|error| Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, error.to_string()))?;
+                let ke = ctx
+                    .random
+                    .key_exchange(group)
+                    .map_err(|error| Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, error.to_string()))?;
                 payloads.push(Payload::KeyExchange { group: group.id(), data: ke.public_value().to_vec() });
-                Some(ke.agree(public).map_err(|error| Refusal::new(NotifyType::INVALID_SYNTAX, error.to_string()))?)
+                Some(
+                    ke.agree(public)
+                        .map_err(|error| Refusal::new(NotifyType::INVALID_SYNTAX, error.to_string()))?,
+                )
             }
             (Some(group), _) => {
                 let notify = Notify::new(NotifyType::INVALID_KE_PAYLOAD, group.id().0.to_be_bytes().to_vec());
@@ -378,8 +465,12 @@ impl Established {
     /// Installs what the peer asked for, and notes what it crosses or replaces.
     fn install_for_peer(&mut self, core: &Core, ctx: &mut Context<'_>, made: Made) {
         let (name, lowest, old) = (made.config.name.clone(), made.lowest.clone(), made.replaces);
-        let siblings: Vec<ChildSaId> =
-            self.children.values().filter(|child| child.name == name && child.is_live()).map(|child| child.id).collect();
+        let siblings: Vec<ChildSaId> = self
+            .children
+            .values()
+            .filter(|child| child.name == name && child.is_live())
+            .map(|child| child.id)
+            .collect();
         let id = self.install(core, ctx, made);
         if let Some(Outstanding::Child(pending)) = &mut self.outstanding
             && pending.config.name == name
@@ -404,12 +495,20 @@ struct Accepted {
     rival: Option<Rival<ChildSaId>>,
 }
 
-fn accept_child(established: &Established, pending: PendingChild, contents: &Contents) -> Result<Accepted, String> {
+fn accept_child(
+    established: &Established,
+    pending: PendingChild,
+    contents: &Contents,
+) -> Result<Accepted, String> {
     let answer = negotiate::accept(&pending.offered, &pending.local_ts, &pending.remote_ts, contents)?;
     if pending.old.is_some()
-        && !(answer.local_ts.is_equivalent_to(&pending.local_ts) && answer.remote_ts.is_equivalent_to(&pending.remote_ts))
+        && !(answer.local_ts.is_equivalent_to(&pending.local_ts)
+            && answer.remote_ts.is_equivalent_to(&pending.remote_ts))
     {
-        return Err(format!("the peer changed the selectors in a rekey, to {} ↔ {}", answer.local_ts, answer.remote_ts));
+        return Err(format!(
+            "the peer changed the selectors in a rekey, to {} ↔ {}",
+            answer.local_ts, answer.remote_ts
+        ));
     }
     let nonce = contents.nonce.as_ref().ok_or("the response has no nonce")?;
     let shared: Option<SharedSecret> = match (answer.suite.group, pending.ke, &contents.ke) {
@@ -417,10 +516,19 @@ fn accept_child(established: &Established, pending: PendingChild, contents: &Con
         (Some(group), Some(ke), Some((sent, public))) if ke.group() == group && group.id() == *sent => {
             Some(ke.agree(public).map_err(|error| error.to_string())?)
         }
-        (Some(group), _, _) => return Err(format!("the peer chose group {group} without a fitting KE payload")),
+        (Some(group), _, _) => {
+            return Err(format!("the peer chose group {group} without a fitting KE payload"));
+        }
     };
-    let keys = ChildKeys::derive(established.suite.prf, &established.sk_d, &answer.suite, shared.as_ref(), &pending.nonce, nonce)
-        .map_err(|error| error.to_string())?;
+    let keys = ChildKeys::derive(
+        established.suite.prf,
+        &established.sk_d,
+        &answer.suite,
+        shared.as_ref(),
+        &pending.nonce,
+        nonce,
+    )
+    .map_err(|error| error.to_string())?;
     let made = Made {
         config: pending.config,
         suite: answer.suite,
@@ -444,7 +552,11 @@ fn first_group(config: &ChildConfig) -> Option<Group> {
 impl Established {
     /// CREATE_CHILD_SA as responder: which of its three kinds it is.
     pub(crate) fn handle_create_child(&mut self, core: &mut Core, ctx: &mut Context<'_>, contents: Contents) {
-        let for_ike = contents.sa.as_ref().and_then(|sa| sa.first()).is_some_and(|first| first.protocol == ProtocolId::IKE);
+        let for_ike = contents
+            .sa
+            .as_ref()
+            .and_then(|sa| sa.first())
+            .is_some_and(|first| first.protocol == ProtocolId::IKE);
         if for_ike && contents.ts_initiator.is_none() {
             self.handle_ike_rekey(core, ctx, &contents);
         } else if contents.sa.is_some() {

@@ -39,12 +39,19 @@ impl Established {
         child.phase = ChildPhase::Deleting;
         let spi = child.inbound_spi.to_be_bytes().to_vec();
         let payloads = [Payload::Delete { protocol: ProtocolId::ESP, spis: vec![spi] }];
-        self.request(core, ctx, ExchangeType::INFORMATIONAL, &payloads, Outstanding::DeleteChildren(vec![id]));
+        self.request(
+            core,
+            ctx,
+            ExchangeType::INFORMATIONAL,
+            &payloads,
+            Outstanding::DeleteChildren(vec![id]),
+        );
     }
 
     /// Deletes a Child SA that was never installed here.
     pub(crate) fn send_delete_spi(&mut self, core: &Core, ctx: &mut Context<'_>, spi: u32) {
-        let payloads = [Payload::Delete { protocol: ProtocolId::ESP, spis: vec![spi.to_be_bytes().to_vec()] }];
+        let payloads =
+            [Payload::Delete { protocol: ProtocolId::ESP, spis: vec![spi.to_be_bytes().to_vec()] }];
         self.request(core, ctx, ExchangeType::INFORMATIONAL, &payloads, Outstanding::DeleteSpi(spi));
     }
 
@@ -55,14 +62,22 @@ impl Established {
         let Some(payload) = self.filler(core, size) else { return };
         let id = self.channel.window.next_id();
         let exchange = ExchangeType::INFORMATIONAL;
-        let whole = self.channel.encode(exchange, id, false, std::slice::from_ref(&payload), Cut::Whole, ctx.random);
+        let whole =
+            self.channel.encode(exchange, id, false, std::slice::from_ref(&payload), Cut::Whole, ctx.random);
         let small = Cut::Fragments(self.peer.fragment_size);
-        let parts = self.channel.encode(exchange, id, false, std::slice::from_ref(&payload), small, ctx.random);
+        let parts =
+            self.channel.encode(exchange, id, false, std::slice::from_ref(&payload), small, ctx.random);
         let (Ok(packets), Ok(fallback)) = (whole, parts) else { return };
         core.send(ctx, &packets, true);
         self.last_sent = ctx.now.mono;
         let schedule = Schedule::new(ctx.now.mono, &self.peer.timing);
-        self.channel.window.sent(Outbound { id, packets, schedule, dont_fragment: true, fallback: Some(fallback) });
+        self.channel.window.sent(Outbound {
+            id,
+            packets,
+            schedule,
+            dont_fragment: true,
+            fallback: Some(fallback),
+        });
         self.outstanding = Some(Outstanding::MtuProbe(size));
     }
 
@@ -77,7 +92,12 @@ impl Established {
     }
 
     /// The peer's INFORMATIONAL request.
-    pub(crate) fn handle_informational(mut self: Box<Self>, core: &mut Core, ctx: &mut Context<'_>, contents: Contents) -> State {
+    pub(crate) fn handle_informational(
+        mut self: Box<Self>,
+        core: &mut Core,
+        ctx: &mut Context<'_>,
+        contents: Contents,
+    ) -> State {
         let exchange = ExchangeType::INFORMATIONAL;
         let disbelieved = contents.has(NotifyType::AUTHENTICATION_FAILED);
         if disbelieved || contents.closes_ike_sa() {
@@ -106,7 +126,12 @@ impl Established {
         State::Established(self)
     }
 
-    fn deleted_by_peer(mut self: Box<Self>, core: &mut Core, ctx: &mut Context<'_>, reason: DownReason) -> State {
+    fn deleted_by_peer(
+        mut self: Box<Self>,
+        core: &mut Core,
+        ctx: &mut Context<'_>,
+        reason: DownReason,
+    ) -> State {
         match (self.phase, &self.outstanding) {
             (Phase::Live, Some(Outstanding::Rekey(pending))) => {
                 ctx.collisions.ike_rekey_met_delete += 1;

@@ -66,13 +66,28 @@ impl std::fmt::Debug for Starting {
 
 impl Starting {
     /// Begins an attempt.
-    pub(crate) fn begin(core: &Core, ctx: &mut Context<'_>, peer: Arc<PeerConfig>, plan: super::auth::Intention) -> Result<Self, String> {
+    pub(crate) fn begin(
+        core: &Core,
+        ctx: &mut Context<'_>,
+        peer: Arc<PeerConfig>,
+        plan: super::auth::Intention,
+    ) -> Result<Self, String> {
         let group = peer.ike.iter().flat_map(|proposal| proposal.groups()).next().copied();
         let group = group.ok_or("the IKE proposals name no key exchange group")?;
         let ke = ctx.random.key_exchange(group).map_err(|error| error.to_string())?;
         let schedule = Schedule::new(ctx.now.mono, &peer.timing);
         let nonce = ctx.nonce();
-        let mut starting = Self { peer, request: Vec::new(), nonce, ke, cookie: None, restarts: 0, schedule, refused: None, plan };
+        let mut starting = Self {
+            peer,
+            request: Vec::new(),
+            nonce,
+            ke,
+            cookie: None,
+            restarts: 0,
+            schedule,
+            refused: None,
+            plan,
+        };
         starting.send(core, ctx);
         Ok(starting)
     }
@@ -83,7 +98,10 @@ impl Starting {
             payloads.push(Payload::Notify(Notify::new(NotifyType::COOKIE, cookie.clone())));
         }
         payloads.push(Payload::SecurityAssociation(offer(&self.peer.ike, &[])));
-        payloads.push(Payload::KeyExchange { group: self.ke.group().id(), data: self.ke.public_value().to_vec() });
+        payloads.push(Payload::KeyExchange {
+            group: self.ke.group().id(),
+            data: self.ke.public_value().to_vec(),
+        });
         payloads.push(Payload::Nonce(self.nonce.clone()));
         payloads.extend(nat::detection_payloads(core.local_spi, IkeSpi::ZERO, core.path.remote));
         payloads.extend(capabilities());
@@ -117,7 +135,13 @@ impl Starting {
     }
 
     /// Handles what may be the response.
-    pub(crate) fn handle(mut self: Box<Self>, core: &mut Core, ctx: &mut Context<'_>, datagram: &Datagram<'_>, message: Message) -> State {
+    pub(crate) fn handle(
+        mut self: Box<Self>,
+        core: &mut Core,
+        ctx: &mut Context<'_>,
+        datagram: &Datagram<'_>,
+        message: Message,
+    ) -> State {
         let header = message.header;
         if header.exchange != ExchangeType::IKE_SA_INIT || header.message_id != 0 || header.flags.initiator {
             ctx.counters.bad_exchange += 1;
@@ -143,7 +167,11 @@ impl Starting {
 
     fn refuse(&mut self, core: &Core, ctx: &mut Context<'_>, reason: String) {
         if self.refused.is_none() {
-            ctx.event(Event::Refused { peer: Some(self.peer.name.clone()), remote: core.path.remote, reason: reason.clone() });
+            ctx.event(Event::Refused {
+                peer: Some(self.peer.name.clone()),
+                remote: core.path.remote,
+                reason: reason.clone(),
+            });
             self.refused = Some(reason);
         }
     }
@@ -158,8 +186,11 @@ impl Starting {
                 self.send(core, ctx);
             }
         } else if let Some(notify) = contents.notify(NotifyType::INVALID_KE_PAYLOAD) {
-            let group = <[u8; 2]>::try_from(notify.data.as_slice()).ok().and_then(|id| Group::from_id(GroupId(u16::from_be_bytes(id))));
-            let offered = group.filter(|group| self.peer.ike.iter().any(|proposal| proposal.groups().contains(group)));
+            let group = <[u8; 2]>::try_from(notify.data.as_slice())
+                .ok()
+                .and_then(|id| Group::from_id(GroupId(u16::from_be_bytes(id))));
+            let offered =
+                group.filter(|group| self.peer.ike.iter().any(|proposal| proposal.groups().contains(group)));
             match offered {
                 Some(group) if group != self.ke.group() && self.restarts < MAX_RESTARTS => {
                     let Ok(ke) = ctx.random.key_exchange(group) else { return };
@@ -172,15 +203,26 @@ impl Starting {
             }
         } else if let Some(error) = contents.error() {
             let ours = self.peer.ike.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            self.refuse(core, ctx, format!("the peer refused IKE_SA_INIT: {}; we offered {ours}", error.kind));
+            self.refuse(
+                core,
+                ctx,
+                format!("the peer refused IKE_SA_INIT: {}; we offered {ours}", error.kind),
+            );
         }
     }
 
-    fn check(&self, core: &Core, header: &Header, contents: &Contents, datagram: &Datagram<'_>) -> Result<Checked, String> {
+    fn check(
+        &self,
+        core: &Core,
+        header: &Header,
+        contents: &Contents,
+        datagram: &Datagram<'_>,
+    ) -> Result<Checked, String> {
         let offered = offer(&self.peer.ike, &[]);
         let answer = contents.sa.as_deref().unwrap_or_default();
         let suite = verify_ike(&offered, answer).map_err(|error| error.to_string())?;
-        let (group, public) = contents.ke.clone().ok_or("the peer's IKE_SA_INIT response has no KE payload")?;
+        let (group, public) =
+            contents.ke.clone().ok_or("the peer's IKE_SA_INIT response has no KE payload")?;
         let nonce = contents.nonce.clone().ok_or("the peer's IKE_SA_INIT response has no nonce")?;
         if header.responder_spi.is_zero() {
             return Err("the peer's IKE_SA_INIT response has no SPI".to_owned());
@@ -188,8 +230,9 @@ impl Starting {
         if group != suite.group.id() || suite.group != self.ke.group() {
             return Err(format!("the peer chose group {} but we sent {}", suite.group, self.ke.group()));
         }
-        let view = nat::detect(contents, core.local_spi, header.responder_spi, datagram.local, datagram.remote)
-            .ok_or("the peer does not support NAT traversal, and ESP is sent in UDP only")?;
+        let view =
+            nat::detect(contents, core.local_spi, header.responder_spi, datagram.local, datagram.remote)
+                .ok_or("the peer does not support NAT traversal, and ESP is sent in UDP only")?;
         Ok(Checked {
             suite,
             public,
@@ -197,11 +240,19 @@ impl Starting {
             spi: header.responder_spi,
             view,
             fragmentation: contents.has(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED),
-            hashes: contents.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS).map(|notify| auth::announced_hashes(&notify.data)),
+            hashes: contents
+                .notify(NotifyType::SIGNATURE_HASH_ALGORITHMS)
+                .map(|notify| auth::announced_hashes(&notify.data)),
         })
     }
 
-    fn finish(self: Box<Self>, core: &mut Core, ctx: &mut Context<'_>, datagram: &Datagram<'_>, checked: Checked) -> State {
+    fn finish(
+        self: Box<Self>,
+        core: &mut Core,
+        ctx: &mut Context<'_>,
+        datagram: &Datagram<'_>,
+        checked: Checked,
+    ) -> State {
         let Self { peer, request, nonce, ke, plan, .. } = *self;
         let shared = match ke.agree(&checked.public) {
             Ok(shared) => shared,
@@ -209,7 +260,18 @@ impl Starting {
         };
         let suite = checked.suite;
         let keyed = IkeKeys::derive(&suite, &shared, &nonce, &checked.nonce, core.local_spi, checked.spi)
-            .and_then(|keys| Ok((Channel::new(&suite, &keys, (core.local_spi, checked.spi), true, Window::after_init(true))?, keys)));
+            .and_then(|keys| {
+                Ok((
+                    Channel::new(
+                        &suite,
+                        &keys,
+                        (core.local_spi, checked.spi),
+                        true,
+                        Window::after_init(true),
+                    )?,
+                    keys,
+                ))
+            });
         let (mut channel, keys) = match keyed {
             Ok(keyed) => keyed,
             Err(error) => return fail(core, error.to_string()),

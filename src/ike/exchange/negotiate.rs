@@ -1,11 +1,11 @@
 //! What a Child SA is agreed on, without any state: the same for IKE_AUTH and CREATE_CHILD_SA.
 
+use crate::crypto::{EspSuite, Group};
 use crate::ike::config::{ChildConfig, PeerConfig};
 use crate::ike::contents::Contents;
 use crate::ike::sa::Child;
 use crate::policy::{PacketSummary, Pfs, SelectedEsp, SelectorSet, accept_answer, narrow, select_esp_with};
 use crate::policy::{Preference, Selection, choose, verify_esp};
-use crate::crypto::{EspSuite, Group};
 use crate::wire::ike::registry::{NotifyType, ProtocolId};
 use crate::wire::ike::{Notify, Payload, ProposalBody};
 
@@ -38,14 +38,23 @@ fn spi_of(proposals: &[ProposalBody], number: u8) -> Option<u32> {
 }
 
 /// Responder: chooses child, suite and selectors. A rekey keeps the child and must cover what it carried.
-pub(crate) fn respond(peer: &PeerConfig, contents: &Contents, rekeyed: Option<&Child>, first: bool) -> Result<Agreement, Refusal> {
+pub(crate) fn respond(
+    peer: &PeerConfig,
+    contents: &Contents,
+    rekeyed: Option<&Child>,
+    first: bool,
+) -> Result<Agreement, Refusal> {
     let syntax = |what: &str| Refusal::new(NotifyType::INVALID_SYNTAX, format!("the request has no {what}"));
     let proposals = contents.sa.as_deref().ok_or_else(|| syntax("SA payload"))?;
-    let asked_remote = SelectorSet::from_wire(contents.ts_initiator.as_deref().ok_or_else(|| syntax("TSi payload"))?);
-    let asked_local = SelectorSet::from_wire(contents.ts_responder.as_deref().ok_or_else(|| syntax("TSr payload"))?);
+    let asked_remote =
+        SelectorSet::from_wire(contents.ts_initiator.as_deref().ok_or_else(|| syntax("TSi payload"))?);
+    let asked_local =
+        SelectorSet::from_wire(contents.ts_responder.as_deref().ok_or_else(|| syntax("TSr payload"))?);
     let (config, narrowed) = match rekeyed {
         Some(old) => {
-            let config = peer.child(&old.name).ok_or_else(|| Refusal::new(NotifyType::TS_UNACCEPTABLE, "the child is no longer configured"))?;
+            let config = peer.child(&old.name).ok_or_else(|| {
+                Refusal::new(NotifyType::TS_UNACCEPTABLE, "the child is no longer configured")
+            })?;
             let narrowed = narrow(&old.local_ts, &old.remote_ts, &asked_local, &asked_remote)
                 .map_err(|error| Refusal::new(NotifyType::TS_UNACCEPTABLE, error.to_string()))?;
             (config, narrowed)
@@ -59,17 +68,27 @@ pub(crate) fn respond(peer: &PeerConfig, contents: &Contents, rekeyed: Option<&C
                     format!("no traffic selectors in common (ours ↔ the peer's)\n  ours: {ours}\n  theirs: {asked_local} ↔ {asked_remote}"),
                 )
             })?;
-            let config = peer.children.get(index).ok_or_else(|| Refusal::new(NotifyType::TS_UNACCEPTABLE, "no such child"))?;
+            let config = peer
+                .children
+                .get(index)
+                .ok_or_else(|| Refusal::new(NotifyType::TS_UNACCEPTABLE, "no such child"))?;
             (config, narrowed)
         }
     };
     let pfs = if first { Pfs::FirstChild } else { Pfs::Optional };
     let sent_group = contents.ke.as_ref().and_then(|(group, _)| Group::from_id(*group));
     let selection = Selection { preference: Preference::Own, sent_group };
-    let selected = select_esp_with(&config.esp, proposals, pfs, selection)
-        .map_err(|none| Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, format!("child {}: {none}", config.name)))?;
+    let selected = select_esp_with(&config.esp, proposals, pfs, selection).map_err(|none| {
+        Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, format!("child {}: {none}", config.name))
+    })?;
     let peer_spi = spi_of(proposals, selected.number).ok_or_else(|| syntax("usable SPI"))?;
-    Ok(Agreement { config: config.clone(), selected, peer_spi, local_ts: narrowed.local, remote_ts: narrowed.remote })
+    Ok(Agreement {
+        config: config.clone(),
+        selected,
+        peer_spi,
+        local_ts: narrowed.local,
+        remote_ts: narrowed.remote,
+    })
 }
 
 /// What the initiator got.
@@ -82,19 +101,33 @@ pub(crate) struct Answer {
 }
 
 /// Initiator: checks the responder's choice against the offer.
-pub(crate) fn accept(offered: &[ProposalBody], local: &SelectorSet, remote: &SelectorSet, contents: &Contents) -> Result<Answer, String> {
+pub(crate) fn accept(
+    offered: &[ProposalBody],
+    local: &SelectorSet,
+    remote: &SelectorSet,
+    contents: &Contents,
+) -> Result<Answer, String> {
     let proposals = contents.sa.as_deref().ok_or("the response has no SA payload")?;
     let suite = verify_esp(offered, proposals).map_err(|error| error.to_string())?;
-    let peer_spi = proposals.first().and_then(|body| spi_of(proposals, body.number)).ok_or("the response has no usable SPI")?;
-    let answered_local = SelectorSet::from_wire(contents.ts_initiator.as_deref().ok_or("the response has no TSi payload")?);
-    let answered_remote = SelectorSet::from_wire(contents.ts_responder.as_deref().ok_or("the response has no TSr payload")?);
-    let narrowed = accept_answer(local, remote, &answered_local, &answered_remote).map_err(|error| error.to_string())?;
+    let peer_spi = proposals
+        .first()
+        .and_then(|body| spi_of(proposals, body.number))
+        .ok_or("the response has no usable SPI")?;
+    let answered_local =
+        SelectorSet::from_wire(contents.ts_initiator.as_deref().ok_or("the response has no TSi payload")?);
+    let answered_remote =
+        SelectorSet::from_wire(contents.ts_responder.as_deref().ok_or("the response has no TSr payload")?);
+    let narrowed =
+        accept_answer(local, remote, &answered_local, &answered_remote).map_err(|error| error.to_string())?;
     Ok(Answer { suite, peer_spi, local_ts: narrowed.local, remote_ts: narrowed.remote })
 }
 
 /// TSi and TSr with the packet that raised the tunnel in front
 /// ([RFC 7296 section 2.9](https://www.rfc-editor.org/rfc/rfc7296#section-2.9)).
-pub(crate) fn selectors_with_hint(config: &ChildConfig, packet: Option<&PacketSummary>) -> (SelectorSet, SelectorSet) {
+pub(crate) fn selectors_with_hint(
+    config: &ChildConfig,
+    packet: Option<&PacketSummary>,
+) -> (SelectorSet, SelectorSet) {
     let Some(packet) = packet else { return (config.local.clone(), config.remote.clone()) };
     let (source, destination) = packet.to_selectors();
     if !config.local.includes(&source) || !config.remote.includes(&destination) {
@@ -122,4 +155,3 @@ pub(crate) fn rekeyed_spi(contents: &Contents) -> Option<Result<u32, Refusal>> {
         _ => Err(Refusal::new(NotifyType::INVALID_SYNTAX, "REKEY_SA with a wrong protocol or SPI")),
     })
 }
-

@@ -70,11 +70,23 @@ impl Established {
             Payload::KeyExchange { group: group.id(), data: ke.public_value().to_vec() },
         ];
         let pending = PendingRekey { id, spi, nonce, ke, offered, retries, postponed, rival: None };
-        self.request(core, ctx, ExchangeType::CREATE_CHILD_SA, &payloads, Outstanding::Rekey(Box::new(pending)));
+        self.request(
+            core,
+            ctx,
+            ExchangeType::CREATE_CHILD_SA,
+            &payloads,
+            Outstanding::Rekey(Box::new(pending)),
+        );
     }
 
     /// The response to our request.
-    pub(crate) fn rekey_answered(&mut self, core: &mut Core, ctx: &mut Context<'_>, pending: PendingRekey, contents: &Contents) {
+    pub(crate) fn rekey_answered(
+        &mut self,
+        core: &mut Core,
+        ctx: &mut Context<'_>,
+        pending: PendingRekey,
+        contents: &Contents,
+    ) {
         if let Some(error) = contents.error() {
             ctx.registry.ike_spis.remove(&pending.spi);
             let error = error.clone();
@@ -91,7 +103,13 @@ impl Established {
         }
     }
 
-    fn accept_rekey(&mut self, core: &Core, ctx: &mut Context<'_>, pending: PendingRekey, contents: &Contents) -> Result<IkeSa, String> {
+    fn accept_rekey(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        pending: PendingRekey,
+        contents: &Contents,
+    ) -> Result<IkeSa, String> {
         let answer = contents.sa.as_deref().ok_or("the response has no SA payload")?;
         let suite = verify_ike(&pending.offered, answer).map_err(|error| error.to_string())?;
         let peer_spi = answer.first().and_then(spi_of).ok_or("the response has no usable SPI")?;
@@ -102,16 +120,25 @@ impl Established {
         }
         let shared = pending.ke.agree(public).map_err(|error| error.to_string())?;
         let spis = (pending.spi, peer_spi);
-        let birth = NewSa { id: pending.id, suite, spis, initiator: true, nonces: (&pending.nonce, nonce), shared: &shared };
+        let birth = NewSa {
+            id: pending.id,
+            suite,
+            spis,
+            initiator: true,
+            nonces: (&pending.nonce, nonce),
+            shared: &shared,
+        };
         self.make_sa(core, ctx, birth)
     }
 
     fn make_sa(&self, core: &Core, ctx: &mut Context<'_>, new: NewSa<'_>) -> Result<IkeSa, String> {
         let (ni, nr) = new.nonces;
         let (spi_i, spi_r) = new.spis;
-        let keys = IkeKeys::derive_rekey(&new.suite, self.suite.prf, &self.sk_d, new.shared, ni, nr, spi_i, spi_r)
+        let keys =
+            IkeKeys::derive_rekey(&new.suite, self.suite.prf, &self.sk_d, new.shared, ni, nr, spi_i, spi_r)
+                .map_err(|error| error.to_string())?;
+        let mut channel = Channel::new(&new.suite, &keys, new.spis, new.initiator, Window::default())
             .map_err(|error| error.to_string())?;
-        let mut channel = Channel::new(&new.suite, &keys, new.spis, new.initiator, Window::default()).map_err(|error| error.to_string())?;
         channel.fragmentation = self.channel.fragmentation;
         log_keys(ctx, new.suite, &keys, spi_i, spi_r);
         let birth = Birth {
@@ -147,7 +174,13 @@ impl Established {
         Ok(IkeSa { core, state: State::Established(Box::new(established)) })
     }
 
-    fn settle_rekey(&mut self, core: &Core, ctx: &mut Context<'_>, new: IkeSa, rival: Option<Rival<IkeSaId>>) {
+    fn settle_rekey(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        new: IkeSa,
+        rival: Option<Rival<IkeSaId>>,
+    ) {
         let id = new.core.id;
         let ours = new.established().map(|established| established.lowest.clone()).unwrap_or_default();
         ctx.effects.push(Effect::Spawn(Box::new(new)));
@@ -190,8 +223,12 @@ impl Established {
                 self.postpone(ctx, Task::RekeyIke, pending.postponed, TEMPORARY);
             }
             NotifyType::INVALID_KE_PAYLOAD if pending.retries < MAX_RETRIES => {
-                let group = <[u8; 2]>::try_from(error.data.as_slice()).ok().and_then(|id| Group::from_id(GroupId(u16::from_be_bytes(id))));
-                match group.filter(|group| self.peer.ike.iter().any(|proposal| proposal.groups().contains(group))) {
+                let group = <[u8; 2]>::try_from(error.data.as_slice())
+                    .ok()
+                    .and_then(|id| Group::from_id(GroupId(u16::from_be_bytes(id))));
+                match group
+                    .filter(|group| self.peer.ike.iter().any(|proposal| proposal.groups().contains(group)))
+                {
                     Some(group) => {
                         ctx.collisions.invalid_ke_received += 1;
                         self.send_rekey(core, ctx, group, pending.retries + 1, pending.postponed);
@@ -200,7 +237,12 @@ impl Established {
                 }
             }
             kind => {
-                refused(ctx, core, Some(&self.peer), &format!("the peer refused to rekey the IKE SA: {kind}"));
+                refused(
+                    ctx,
+                    core,
+                    Some(&self.peer),
+                    &format!("the peer refused to rekey the IKE SA: {kind}"),
+                );
                 self.postpone(ctx, Task::RekeyIke, pending.postponed, REFUSED);
             }
         }
@@ -212,7 +254,8 @@ impl Established {
             Ok((new, payloads)) => {
                 self.respond(core, ctx, ExchangeType::CREATE_CHILD_SA, &payloads);
                 let id = new.core.id;
-                let lowest = new.established().map(|established| established.lowest.clone()).unwrap_or_default();
+                let lowest =
+                    new.established().map(|established| established.lowest.clone()).unwrap_or_default();
                 ctx.effects.push(Effect::Spawn(Box::new(new)));
                 match &mut self.outstanding {
                     Some(Outstanding::Rekey(pending)) => {
@@ -232,7 +275,12 @@ impl Established {
         }
     }
 
-    fn agree_rekey(&mut self, core: &Core, ctx: &mut Context<'_>, contents: &Contents) -> Result<(IkeSa, Vec<Payload>), Refusal> {
+    fn agree_rekey(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        contents: &Contents,
+    ) -> Result<(IkeSa, Vec<Payload>), Refusal> {
         let busy = self.busy();
         if answer_ike_rekey(busy) != Answer::AsUsual {
             match busy {
@@ -241,28 +289,42 @@ impl Established {
             }
             return Err(Refusal::new(NotifyType::TEMPORARY_FAILURE, ""));
         }
-        let syntax = |what: &str| Refusal::new(NotifyType::INVALID_SYNTAX, format!("the IKE rekey request has no {what}"));
+        let syntax = |what: &str| {
+            Refusal::new(NotifyType::INVALID_SYNTAX, format!("the IKE rekey request has no {what}"))
+        };
         let proposals = contents.sa.as_deref().ok_or_else(|| syntax("SA payload"))?;
         let ni = contents.nonce.as_ref().ok_or_else(|| syntax("nonce"))?;
         let (sent, public) = contents.ke.as_ref().ok_or_else(|| syntax("KE payload"))?;
         let selection = Selection { sent_group: Group::from_id(*sent), ..Selection::default() };
-        let selected = select_ike_with(&self.peer.ike, proposals, selection)
-            .map_err(|none| Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, format!("rekeying the IKE SA: {none}")))?;
+        let selected = select_ike_with(&self.peer.ike, proposals, selection).map_err(|none| {
+            Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, format!("rekeying the IKE SA: {none}"))
+        })?;
         let suite: IkeSuite = selected.suite;
-        let peer_spi = proposals.iter().find(|body| body.number == selected.number).and_then(spi_of).ok_or_else(|| syntax("usable SPI"))?;
+        let peer_spi = proposals
+            .iter()
+            .find(|body| body.number == selected.number)
+            .and_then(spi_of)
+            .ok_or_else(|| syntax("usable SPI"))?;
         if *sent != suite.group.id() {
-            let notify = Notify::new(NotifyType::INVALID_KE_PAYLOAD, suite.group.id().0.to_be_bytes().to_vec());
+            let notify =
+                Notify::new(NotifyType::INVALID_KE_PAYLOAD, suite.group.id().0.to_be_bytes().to_vec());
             return Err(Refusal { notify, reason: String::new() });
         }
-        let internal = |error: crate::crypto::CryptoError| Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, error.to_string());
+        let internal = |error: crate::crypto::CryptoError| {
+            Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, error.to_string())
+        };
         let ke = ctx.random.key_exchange(suite.group).map_err(internal)?;
         let own_public = ke.public_value().to_vec();
-        let shared = ke.agree(public).map_err(|error| Refusal::new(NotifyType::INVALID_SYNTAX, error.to_string()))?;
+        let shared =
+            ke.agree(public).map_err(|error| Refusal::new(NotifyType::INVALID_SYNTAX, error.to_string()))?;
         let nr = ctx.nonce();
         let id = ctx.registry.ike_id();
         let spi = ctx.registry.ike_spi(ctx.random, id);
-        let new = NewSa { id, suite, spis: (peer_spi, spi), initiator: false, nonces: (ni, &nr), shared: &shared };
-        let sa = self.make_sa(core, ctx, new).map_err(|reason| Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, reason))?;
+        let new =
+            NewSa { id, suite, spis: (peer_spi, spi), initiator: false, nonces: (ni, &nr), shared: &shared };
+        let sa = self
+            .make_sa(core, ctx, new)
+            .map_err(|reason| Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, reason))?;
         let payloads = vec![
             Payload::SecurityAssociation(vec![selected.answer(spi.0.to_vec())]),
             Payload::Nonce(nr.clone()),

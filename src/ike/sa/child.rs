@@ -80,7 +80,12 @@ fn jittered(ctx: &mut Context<'_>, limit: Option<u64>, jitter: f64) -> Option<u6
     let mut octets = [0; 2];
     ctx.random.fill(&mut octets);
     let share = jitter.clamp(0.0, 0.9) * f64::from(u16::from_be_bytes(octets)) / f64::from(u16::MAX);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a share of the limit")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a share of the limit"
+    )]
     let off = (limit as f64 * share) as u64;
     Some(limit.saturating_sub(off))
 }
@@ -91,7 +96,9 @@ impl Established {
         let id = ctx.registry.child_id();
         let now = ctx.now.mono;
         let lifetime: ChildLifetime = made.config.lifetime;
-        let soft = lifetime.rekey_time.map(|span| now + span - ctx.jitter(span.mul_f64(lifetime.jitter.clamp(0.0, 0.9))));
+        let soft = lifetime
+            .rekey_time
+            .map(|span| now + span - ctx.jitter(span.mul_f64(lifetime.jitter.clamp(0.0, 0.9))));
         let hard = lifetime.hard_time.map(|span| now + span);
         let limits = Limits {
             soft_bytes: jittered(ctx, lifetime.rekey_bytes, lifetime.jitter),
@@ -105,7 +112,9 @@ impl Established {
             (made.keys.responder_to_initiator, made.keys.initiator_to_responder)
         };
         if ctx.settings.key_log {
-            for (spi, keys, inbound) in [(made.inbound_spi, &inbound_keys, true), (made.outbound_spi, &outbound_keys, false)] {
+            for (spi, keys, inbound) in
+                [(made.inbound_spi, &inbound_keys, true), (made.outbound_spi, &outbound_keys, false)]
+            {
                 let (here, there) = (core.path.local, Some(core.path.remote.ip()));
                 let (source, destination) = if inbound { (there, here) } else { (here, there) };
                 ctx.event(Event::KeyLog(KeyLog::Esp {
@@ -186,7 +195,9 @@ impl Established {
 
     /// The first packet came in on a Child SA.
     pub(crate) fn first_inbound(&mut self, ctx: &mut Context<'_>, id: ChildSaId) {
-        if let Some(child) = self.children.get_mut(&id).filter(|child| child.is_live() && child.awaits_inbound) {
+        if let Some(child) =
+            self.children.get_mut(&id).filter(|child| child.is_live() && child.awaits_inbound)
+        {
             child.awaits_inbound = false;
             self.activate(ctx, id);
         }
@@ -199,10 +210,16 @@ impl Established {
             Some(super::Outstanding::Child(pending)) => Some(pending.config.name.clone()),
             _ => None,
         };
-        let live: Vec<&Child> = self.children.values().filter(|child| child.is_live() && Some(&child.name) != name.as_ref()).collect();
+        let live: Vec<&Child> = self
+            .children
+            .values()
+            .filter(|child| child.is_live() && Some(&child.name) != name.as_ref())
+            .collect();
         let mut losers: Vec<(ChildSaId, bool)> = Vec::new();
         for child in &live {
-            let beaten = live.iter().any(|other| other.id != child.id && other.name == child.name && other.lowest > child.lowest);
+            let beaten = live
+                .iter()
+                .any(|other| other.id != child.id && other.name == child.name && other.lowest > child.lowest);
             if beaten {
                 losers.push((child.id, child.initiator));
             }
@@ -220,7 +237,11 @@ impl Established {
     /// Before a Child SA stops sending: its youngest live sibling takes over.
     fn hand_over(&mut self, ctx: &mut Context<'_>, id: ChildSaId) {
         let Some(child) = self.children.get(&id).filter(|child| child.outbound_active) else { return };
-        let heir = self.children.values().rev().find(|other| other.id != id && other.name == child.name && other.is_live());
+        let heir = self
+            .children
+            .values()
+            .rev()
+            .find(|other| other.id != id && other.name == child.name && other.is_live());
         if let Some(heir) = heir.map(|heir| heir.id) {
             self.activate(ctx, heir);
         }
@@ -239,7 +260,8 @@ impl Established {
     pub(crate) fn finish_child(&mut self, ctx: &mut Context<'_>, id: ChildSaId, reason: DownReason) {
         self.hand_over(ctx, id);
         let Some(child) = self.children.get(&id) else { return };
-        let replaced = self.children.values().any(|other| other.id != id && other.name == child.name && other.is_live());
+        let replaced =
+            self.children.values().any(|other| other.id != id && other.name == child.name && other.is_live());
         if !replaced || reason == DownReason::Redundant {
             self.remove_child(ctx, id, reason);
         } else if let Some(child) = self.children.get_mut(&id) {
@@ -262,6 +284,7 @@ impl Established {
         for id in doomed {
             self.want(super::Task::DeleteChild(id));
         }
-        self.wanted.retain(|plan| !matches!(&plan.task, super::Task::CreateChild { name, .. } if chosen(name)));
+        self.wanted
+            .retain(|plan| !matches!(&plan.task, super::Task::CreateChild { name, .. } if chosen(name)));
     }
 }

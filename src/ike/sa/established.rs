@@ -17,9 +17,9 @@ use crate::ike::timer::{TimerTable, WakeReason};
 use crate::pki::Identity;
 use crate::wire::ike::IkeSpi;
 
+use super::Core;
 use super::child::Child;
 use super::tasks::{Plan, Task};
-use super::Core;
 
 /// What the request that is under way is about, with exactly what its response needs.
 #[derive(Debug)]
@@ -178,11 +178,15 @@ impl Established {
 
     /// Takes everything that moves to the successor.
     pub(crate) fn estate(&mut self) -> Box<Estate> {
-        let (mine, moving) = std::mem::take(&mut self.wanted)
-            .into_iter()
-            .partition(|plan| matches!(plan.task, Task::DeleteIke(_) | Task::Probe | Task::RekeyIke | Task::MtuProbe(_)));
+        let (mine, moving) = std::mem::take(&mut self.wanted).into_iter().partition(|plan| {
+            matches!(plan.task, Task::DeleteIke(_) | Task::Probe | Task::RekeyIke | Task::MtuProbe(_))
+        });
         self.wanted = mine;
-        Box::new(Estate { children: std::mem::take(&mut self.children), wanted: moving, duplicate: self.timers.get(WakeReason::Duplicate) })
+        Box::new(Estate {
+            children: std::mem::take(&mut self.children),
+            wanted: moving,
+            duplicate: self.timers.get(WakeReason::Duplicate),
+        })
     }
 
     /// Receives what moves from the predecessor.
@@ -201,7 +205,9 @@ impl Established {
             return Busy::CloseIke;
         }
         match self.outstanding {
-            Some(Outstanding::Child(_) | Outstanding::DeleteChildren(_) | Outstanding::DeleteSpi(_)) => Busy::Child,
+            Some(Outstanding::Child(_) | Outstanding::DeleteChildren(_) | Outstanding::DeleteSpi(_)) => {
+                Busy::Child
+            }
             Some(Outstanding::Rekey(_)) => Busy::RekeyIke,
             Some(Outstanding::DeleteIke) => Busy::CloseIke,
             Some(Outstanding::Probe | Outstanding::MtuProbe(_)) | None => Busy::No,
@@ -217,7 +223,10 @@ impl Established {
     pub(crate) fn has_or_wants(&self, name: &crate::ike::ChildName) -> bool {
         self.children.values().any(|child| child.name == *name && child.is_live())
             || matches!(&self.outstanding, Some(Outstanding::Child(pending)) if pending.config.name == *name)
-            || self.wanted.iter().any(|plan| matches!(&plan.task, Task::CreateChild { name: planned, .. } if planned == name))
+            || self
+                .wanted
+                .iter()
+                .any(|plan| matches!(&plan.task, Task::CreateChild { name: planned, .. } if planned == name))
     }
 
     /// Drops all children and plans; the SA is about to end.
@@ -256,7 +265,13 @@ impl Established {
 }
 
 /// One row for Wireshark, if the operator asked for it.
-pub(crate) fn log_keys(ctx: &mut Context<'_>, suite: IkeSuite, keys: &IkeKeys, initiator: IkeSpi, responder: IkeSpi) {
+pub(crate) fn log_keys(
+    ctx: &mut Context<'_>,
+    suite: IkeSuite,
+    keys: &IkeKeys,
+    initiator: IkeSpi,
+    responder: IkeSpi,
+) {
     if ctx.settings.key_log {
         ctx.event(Event::KeyLog(KeyLog::Ike {
             initiator_spi: initiator.0,

@@ -1,11 +1,11 @@
 //! Encrypted messages on their way in: authenticity first, then freshness, then meaning.
 
+use crate::ike::channel::Channel;
 use crate::ike::channel::{OpenError, Opened};
 use crate::ike::contents::Contents;
 use crate::ike::context::Context;
 use crate::ike::event::Datagram;
 use crate::ike::fragment::Outcome;
-use crate::ike::channel::Channel;
 use crate::ike::window::Slot;
 use crate::wire::ike::registry::{ExchangeType, PayloadType};
 use crate::wire::ike::{Header, Message, Payload};
@@ -33,7 +33,13 @@ pub(crate) enum Received {
 }
 
 /// Opens a message and classifies it by its ID.
-pub(crate) fn receive(channel: &mut Channel, core: &Core, ctx: &mut Context<'_>, octets: &[u8], message: Message) -> Received {
+pub(crate) fn receive(
+    channel: &mut Channel,
+    core: &Core,
+    ctx: &mut Context<'_>,
+    octets: &[u8],
+    message: Message,
+) -> Received {
     let header = message.header;
     if header.flags.initiator == core.initiator
         || header.initiator_spi != channel.initiator_spi()
@@ -77,18 +83,20 @@ pub(crate) fn receive(channel: &mut Channel, core: &Core, ctx: &mut Context<'_>,
             channel.drop_fragments(response);
             Received::Fresh(Fresh { header, first, plaintext })
         }
-        Opened::Fragment(fragment) => match channel.reassemble(ctx.now.mono, response, header.message_id, fragment) {
-            Outcome::Complete(first, plaintext) => Received::Fresh(Fresh { header, first, plaintext }),
-            Outcome::Kept => Received::Partial,
-            Outcome::Ignored => {
-                ctx.counters.duplicate_fragment += 1;
-                Received::Nothing
+        Opened::Fragment(fragment) => {
+            match channel.reassemble(ctx.now.mono, response, header.message_id, fragment) {
+                Outcome::Complete(first, plaintext) => Received::Fresh(Fresh { header, first, plaintext }),
+                Outcome::Kept => Received::Partial,
+                Outcome::Ignored => {
+                    ctx.counters.duplicate_fragment += 1;
+                    Received::Nothing
+                }
+                Outcome::Rejected => {
+                    ctx.counters.bad_fragment += 1;
+                    Received::Nothing
+                }
             }
-            Outcome::Rejected => {
-                ctx.counters.bad_fragment += 1;
-                Received::Nothing
-            }
-        },
+        }
     }
 }
 
@@ -112,7 +120,9 @@ impl IkeSa {
             State::HalfOpen(state) => state.handle(&mut self.core, ctx, datagram, message),
             State::Established(state) => state.handle(&mut self.core, ctx, datagram, message),
             State::Closed(mut tombstone) => {
-                if let Received::Repeat = receive(&mut tombstone.channel, &self.core, ctx, datagram.octets, message) {
+                if let Received::Repeat =
+                    receive(&mut tombstone.channel, &self.core, ctx, datagram.octets, message)
+                {
                     repeat(&tombstone.channel, &self.core, ctx, datagram);
                 }
                 State::Closed(tombstone)
@@ -126,7 +136,13 @@ impl IkeSa {
 }
 
 impl Established {
-    fn handle(mut self: Box<Self>, core: &mut Core, ctx: &mut Context<'_>, datagram: &Datagram<'_>, message: Message) -> State {
+    fn handle(
+        mut self: Box<Self>,
+        core: &mut Core,
+        ctx: &mut Context<'_>,
+        datagram: &Datagram<'_>,
+        message: Message,
+    ) -> State {
         let fresh = match receive(&mut self.channel, core, ctx, datagram.octets, message) {
             Received::Fresh(fresh) => fresh,
             Received::Partial => {
@@ -173,7 +189,8 @@ impl Established {
         self.last_heard = ctx.now.mono;
         self.confirmed = true;
         let moved = core.path.nat.remote && core.path.remote != datagram.remote;
-        let answered_from = core.path.local.is_some_and(|local| local != datagram.local.ip()) && !datagram.local.ip().is_unspecified();
+        let answered_from = core.path.local.is_some_and(|local| local != datagram.local.ip())
+            && !datagram.local.ip().is_unspecified();
         if moved || answered_from {
             if moved {
                 core.path.remote = datagram.remote;
@@ -187,7 +204,13 @@ impl Established {
         }
     }
 
-    fn handle_request(mut self: Box<Self>, core: &mut Core, ctx: &mut Context<'_>, exchange: ExchangeType, contents: Contents) -> State {
+    fn handle_request(
+        mut self: Box<Self>,
+        core: &mut Core,
+        ctx: &mut Context<'_>,
+        exchange: ExchangeType,
+        contents: Contents,
+    ) -> State {
         match exchange {
             ExchangeType::CREATE_CHILD_SA => {
                 self.handle_create_child(core, ctx, contents);
@@ -196,7 +219,10 @@ impl Established {
             ExchangeType::INFORMATIONAL => self.handle_informational(core, ctx, contents),
             _ => {
                 ctx.counters.bad_exchange += 1;
-                let notify = crate::wire::ike::Notify::new(crate::wire::ike::registry::NotifyType::INVALID_SYNTAX, Vec::new());
+                let notify = crate::wire::ike::Notify::new(
+                    crate::wire::ike::registry::NotifyType::INVALID_SYNTAX,
+                    Vec::new(),
+                );
                 self.respond(core, ctx, exchange, &[Payload::Notify(notify)]);
                 State::Established(self)
             }
@@ -206,7 +232,8 @@ impl Established {
     /// Leaves a tombstone that answers the last request again.
     pub(crate) fn bury(self: Box<Self>, ctx: &Context<'_>) -> State {
         let timing = &self.peer.timing;
-        let until = ctx.now.mono + timing.retransmit_cap.saturating_mul(2).max(std::time::Duration::from_secs(30));
+        let until =
+            ctx.now.mono + timing.retransmit_cap.saturating_mul(2).max(std::time::Duration::from_secs(30));
         State::Closed(Box::new(Tombstone { channel: self.channel, until }))
     }
 }

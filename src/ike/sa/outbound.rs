@@ -7,8 +7,8 @@ use crate::ike::window::Outbound;
 use crate::wire::ike::Payload;
 use crate::wire::ike::registry::ExchangeType;
 
-use super::established::{Established, Outstanding};
 use super::Core;
+use super::established::{Established, Outstanding};
 
 impl Established {
     /// Sends a request and remembers what its response needs.
@@ -35,7 +35,13 @@ impl Established {
     }
 
     /// Answers the expected request.
-    pub(crate) fn respond(&mut self, core: &Core, ctx: &mut Context<'_>, exchange: ExchangeType, payloads: &[Payload]) {
+    pub(crate) fn respond(
+        &mut self,
+        core: &Core,
+        ctx: &mut Context<'_>,
+        exchange: ExchangeType,
+        payloads: &[Payload],
+    ) {
         let id = self.channel.window.expected();
         let cut = Cut::At(self.peer.fragment_size);
         let packets = self.channel.encode(exchange, id, true, payloads, cut, ctx.random).unwrap_or_default();

@@ -7,9 +7,9 @@ use crate::ike::context::Context;
 use crate::ike::event::{ChildSaId, DownReason};
 use crate::policy::PacketSummary;
 
+use super::Core;
 use super::child::ChildPhase;
 use super::established::{Established, Phase};
-use super::Core;
 
 /// One thing to do, by one request.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,9 +85,13 @@ impl Established {
         let live = self.phase == Phase::Live;
         self.wanted.retain(|plan| match &plan.task {
             Task::DeleteIke(_) | Task::Probe => true,
-            Task::DeleteChild(id) => children.get(id).is_some_and(|child| child.phase != ChildPhase::Lingering),
+            Task::DeleteChild(id) => {
+                children.get(id).is_some_and(|child| child.phase != ChildPhase::Lingering)
+            }
             Task::RekeyChild(id) => live && children.get(id).is_some_and(super::child::Child::is_live),
-            Task::CreateChild { name, .. } => live && !children.values().any(|child| child.name == *name && child.is_live()),
+            Task::CreateChild { name, .. } => {
+                live && !children.values().any(|child| child.name == *name && child.is_live())
+            }
             Task::RekeyIke | Task::MtuProbe(_) => live,
             Task::DeleteSpi(_) => true,
         });
@@ -103,7 +107,12 @@ impl Established {
             self.thin_out(ctx);
             let now = ctx.now.mono;
             let ready = |plan: &Plan| plan.not_before.is_none_or(|at| at <= now);
-            let next = self.wanted.iter().enumerate().filter(|(_, plan)| ready(plan)).min_by_key(|(_, plan)| plan.task.rank());
+            let next = self
+                .wanted
+                .iter()
+                .enumerate()
+                .filter(|(_, plan)| ready(plan))
+                .min_by_key(|(_, plan)| plan.task.rank());
             let Some((index, _)) = next else { return };
             let plan = self.wanted.remove(index);
             self.start(core, ctx, plan);
@@ -118,7 +127,9 @@ impl Established {
             Task::DeleteSpi(spi) => self.send_delete_spi(core, ctx, spi),
             Task::RekeyChild(id) => self.send_rekey_child(core, ctx, id, plan.postponed),
             Task::RekeyIke => self.send_rekey_ike(core, ctx, plan.postponed),
-            Task::CreateChild { name, packet } => self.send_create_child(core, ctx, name, packet, plan.postponed),
+            Task::CreateChild { name, packet } => {
+                self.send_create_child(core, ctx, name, packet, plan.postponed)
+            }
             Task::MtuProbe(size) => self.send_mtu_probe(core, ctx, size),
         }
     }

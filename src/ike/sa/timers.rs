@@ -35,7 +35,9 @@ impl MtuSearch {
                 self.bounds = Some((limits.smallest, limits.largest));
                 Some(limits.largest).filter(|largest| *largest > limits.smallest)
             }
-            Some((low, high)) if high.saturating_sub(low) >= Self::GRAIN => Some(low + (high - low).div_ceil(2)),
+            Some((low, high)) if high.saturating_sub(low) >= Self::GRAIN => {
+                Some(low + (high - low).div_ceil(2))
+            }
             Some(_) => None,
         }
     }
@@ -104,14 +106,16 @@ impl IkeSa {
 
 impl Established {
     fn deadline(&self) -> Option<(Instant, WakeReason)> {
-        let request = self.channel.window.outbound().map(|outbound| (outbound.schedule.due(), WakeReason::Retransmit));
+        let request =
+            self.channel.window.outbound().map(|outbound| (outbound.schedule.due(), WakeReason::Retransmit));
         let children = self.children.values().flat_map(|child| {
             let limits = if child.is_live() { [child.soft, child.hard] } else { [None, child.hard] };
             limits.into_iter().chain([child.close_by]).flatten().map(|at| (at, WakeReason::Child))
         });
         let plans = self.wanted.iter().filter(|_| request.is_none() && self.confirmed);
         let plans = plans.filter_map(|plan| plan.not_before).map(|at| (at, WakeReason::Task));
-        let reasons = if self.phase == Phase::Live { REASONS } else { &[WakeReason::GiveUp, WakeReason::Task] };
+        let reasons =
+            if self.phase == Phase::Live { REASONS } else { &[WakeReason::GiveUp, WakeReason::Task] };
         self.timers.next(reasons).into_iter().chain(request).chain(children).chain(plans).min()
     }
 
@@ -155,7 +159,10 @@ impl Established {
         if self.timers.fired(WakeReason::ExpireIke, now) {
             self.want(Task::DeleteIke(DownReason::Expired));
         }
-        if self.timers.fired(WakeReason::RekeyIke, now) || (self.channel.window.exhausted() && !self.wanted.iter().any(|plan| plan.task == Task::RekeyIke)) {
+        if self.timers.fired(WakeReason::RekeyIke, now)
+            || (self.channel.window.exhausted()
+                && !self.wanted.iter().any(|plan| plan.task == Task::RekeyIke))
+        {
             self.want(Task::RekeyIke);
         }
         if self.timers.fired(WakeReason::Duplicate, now) {
@@ -181,7 +188,10 @@ impl Established {
                 ctx.transmit(core.path.keepalive());
                 self.last_sent = now;
             }
-            self.timers.set(WakeReason::Keepalive, due.max(now + self.peer.timing.keepalive.min(Duration::from_secs(1))));
+            self.timers.set(
+                WakeReason::Keepalive,
+                due.max(now + self.peer.timing.keepalive.min(Duration::from_secs(1))),
+            );
             if due <= now {
                 self.timers.set(WakeReason::Keepalive, now + self.peer.timing.keepalive);
             }

@@ -376,11 +376,17 @@ impl Pair {
         for side in [Side::A, Side::B] {
             for sa in self.status(side).ike_sas {
                 let (id, state, spi) = (sa.id, sa.state, u64::from_be_bytes(sa.initiator_spi));
-                text += &format!("SUM {side:?} {id} {state:?} {spi:016x} age {:?} pending {}\n", sa.age, sa.pending);
+                text += &format!(
+                    "SUM {side:?} {id} {state:?} {spi:016x} age {:?} pending {}\n",
+                    sa.age, sa.pending
+                );
                 for child in sa.children {
                     let (id, name, state) = (child.id, child.child, child.state);
                     let spis = (child.inbound_spi, child.outbound_spi);
-                    text += &format!("SUM    {id} {name} {state:?} {:08x}/{:08x} active {} age {:?}\n", spis.0, spis.1, child.outbound_active, child.age);
+                    text += &format!(
+                        "SUM    {id} {name} {state:?} {:08x}/{:08x} active {} age {:?}\n",
+                        spis.0, spis.1, child.outbound_active, child.age
+                    );
                 }
             }
         }
@@ -404,7 +410,8 @@ impl Pair {
         assert_eq!(self.a.children.len(), children);
         assert_eq!(self.b.children.len(), children);
         for ours in self.a.children.values() {
-            let theirs = self.b.children.values().find(|theirs| theirs.inbound_spi == ours.outbound_spi).unwrap();
+            let theirs =
+                self.b.children.values().find(|theirs| theirs.inbound_spi == ours.outbound_spi).unwrap();
             assert_eq!(ours.inbound_spi, theirs.outbound_spi);
             assert_eq!(ours.inbound_keys, theirs.outbound_keys);
             assert_eq!(ours.outbound_keys, theirs.inbound_keys);

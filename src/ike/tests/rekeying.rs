@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::pair::*;
-use crate::ike::*;
 
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -46,7 +45,9 @@ fn either_side_rekeys_the_ike_sa_and_the_children_move() {
 
 #[test]
 fn the_end_with_the_lowest_nonce_closes_its_new_child_when_both_rekey_at_once() {
-    for (a, b, a_wins) in [([9, 9], [1, 9], true), ([1, 9], [9, 9], false), ([9, 1], [9, 9], true), ([9, 9], [9, 1], false)] {
+    for (a, b, a_wins) in
+        [([9, 9], [1, 9], true), ([1, 9], [9, 9], false), ([9, 1], [9, 9], true), ([9, 9], [9, 1], false)]
+    {
         let mut pair = Pair::established();
         pair.nonces(Side::A, &a);
         pair.nonces(Side::B, &b);
@@ -62,7 +63,9 @@ fn the_end_with_the_lowest_nonce_closes_its_new_child_when_both_rekey_at_once() 
 
 #[test]
 fn the_end_with_the_lowest_nonce_closes_its_new_ike_sa_when_both_rekey_at_once() {
-    for (a, b, a_wins) in [([9, 9], [1, 9], true), ([1, 9], [9, 9], false), ([9, 1], [9, 9], true), ([9, 9], [9, 1], false)] {
+    for (a, b, a_wins) in
+        [([9, 9], [1, 9], true), ([1, 9], [9, 9], false), ([9, 1], [9, 9], true), ([9, 9], [9, 1], false)]
+    {
         let mut pair = Pair::established();
         pair.nonces(Side::A, &a);
         pair.nonces(Side::B, &b);

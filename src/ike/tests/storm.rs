@@ -30,18 +30,24 @@ fn storm(seed: u64, total: &mut CollisionStats) {
     }
     if dice.roll(4) == 0 {
         b.children.iter_mut().for_each(|child| {
-            child.esp = vec![Proposal::parse_esp("aes256gcm16-ecp256").unwrap(), Proposal::parse_esp("aes256gcm16-x25519").unwrap()];
+            child.esp = vec![
+                Proposal::parse_esp("aes256gcm16-ecp256").unwrap(),
+                Proposal::parse_esp("aes256gcm16-x25519").unwrap(),
+            ];
         });
         a.children.iter_mut().for_each(|child| {
             child.esp = vec![Proposal::parse_esp("aes256gcm16-x25519-ecp256").unwrap()];
         });
     }
     let settings = EndpointSettings::default;
-    let mut pair = Pair::of(node(A, seed * 2 + 1, settings(), vec![a]), node(B, seed * 2 + 2, settings(), vec![b]));
+    let mut pair =
+        Pair::of(node(A, seed * 2 + 1, settings(), vec![a]), node(B, seed * 2 + 2, settings(), vec![b]));
     let loss = dice.roll(35);
     let spread = [1, 30, 200, 1500][usize::try_from(dice.roll(4)).unwrap()];
     let mut weather = Dice(seed ^ 0xabcd);
-    pair.filter = Box::new(move |_| (weather.roll(100) >= loss).then(|| Duration::from_millis(1 + weather.roll(spread))));
+    pair.filter = Box::new(move |_| {
+        (weather.roll(100) >= loss).then(|| Duration::from_millis(1 + weather.roll(spread)))
+    });
     pair.run(Duration::from_millis(dice.roll(3000)));
     for _ in 0..dice.roll(12) {
         let side = if dice.roll(2) == 0 { Side::A } else { Side::B };
@@ -79,7 +85,10 @@ fn storm(seed: u64, total: &mut CollisionStats) {
     pair.run(Duration::from_secs(400));
     // A DPD exchange may be under way at this very moment.
     for _ in 0..5 {
-        if [Side::A, Side::B].into_iter().all(|side| pair.status(side).ike_sas.iter().all(|sa| sa.pending == 0)) {
+        if [Side::A, Side::B]
+            .into_iter()
+            .all(|side| pair.status(side).ike_sas.iter().all(|sa| sa.pending == 0))
+        {
             break;
         }
         pair.run(Duration::from_millis(100));
@@ -92,10 +101,13 @@ fn storm(seed: u64, total: &mut CollisionStats) {
 #[test]
 fn whatever_is_lost_delayed_or_crossed_the_configured_sas_stand_in_the_end() {
     let mut total = CollisionStats::default();
-    let (from, to) = std::env::var("IKE_STORM").ok().and_then(|range| {
-        let (from, to) = range.split_once('-')?;
-        Some((from.parse().ok()?, to.parse().ok()?))
-    }).unwrap_or((0, 60));
+    let (from, to) = std::env::var("IKE_STORM")
+        .ok()
+        .and_then(|range| {
+            let (from, to) = range.split_once('-')?;
+            Some((from.parse().ok()?, to.parse().ok()?))
+        })
+        .unwrap_or((0, 60));
     let mut failed = Vec::new();
     for seed in from..to {
         let outcome = std::panic::catch_unwind(|| {
