@@ -22,6 +22,7 @@ pub mod dump;
 mod enter;
 mod error;
 pub mod link;
+pub mod losses;
 pub mod namespace;
 pub mod nat;
 pub mod site;

@@ -52,7 +52,7 @@ impl Default for Plan {
             ike: "aes256gcm16-prfsha384-x25519",
             esp: "aes256gcm16-x25519",
             // A lab's round trips are short, and nobody wants to watch the usual minute.
-            timing: "dpd = { delay = \"2s\" }\nretransmit = { base = \"500ms\", tries = 4 }\n\
+            timing: "dpd = { delay = \"2s\" }\nretransmit = { base = \"300ms\", factor = 1.5, tries = 5 }\n\
                      retry = { base = \"500ms\", cap = \"2s\" }\n",
             office_extra: String::new(),
             cloud_extra: String::new(),

@@ -9,6 +9,7 @@ use crate::{
         Daemon, LabError, Namespace,
         capture::Seen,
         dump::Dump,
+        losses::Losses,
         topology::{CLIENT, CLIENT6, POD, POD6},
         traffic::{datagram, http, ping as icmp, stream::Stream},
         wait::until,
@@ -107,15 +108,18 @@ pub(super) fn datagrams(world: &mut World) -> Detail {
 
 /// New keys from both sides under a stream from the office.
 pub(super) fn rekey_to_pod(world: &mut World) -> Detail {
-    rekey(&world.office, &world.cloud, &world.lab.client, &world.lab.pod, POD)
+    rekey(world, &world.lab.client, &world.lab.pod, POD)
 }
 
 /// New keys from both sides under a stream to the office.
 pub(super) fn rekey_to_office(world: &mut World) -> Detail {
-    rekey(&world.office, &world.cloud, &world.lab.pod, &world.lab.client, CLIENT)
+    rekey(world, &world.lab.pod, &world.lab.client, CLIENT)
 }
 
-fn rekey(office: &Daemon, cloud: &Daemon, from: &Namespace, to: &Namespace, address: &str) -> Detail {
+fn rekey(world: &World, from: &Namespace, to: &Namespace, address: &str) -> Detail {
+    let World { office, cloud, lab, .. } = world;
+    let losses = || Losses::count(lab.namespaces(), [office, cloud]);
+    let before = losses()?;
     let stream = Stream::start(from, to, parse(address)?, RATE, SIZE)?;
     let flows = |goal: u64| {
         until("numbered datagrams arrive", PATIENCE, || {
@@ -136,11 +140,12 @@ fn rekey(office: &Daemon, cloud: &Daemon, from: &Namespace, to: &Namespace, addr
     let report = stream.stop()?;
     if report.lost() > 0 {
         return Err(LabError::check(format!(
-            "{} of {} lost ({} refused by the sender's kernel), longest gap {} ms",
+            "{} of {} lost ({} refused by the sender's kernel), longest gap {} ms; counted: {}",
             report.lost(),
             report.sent,
             report.refused,
-            report.longest_gap.as_millis()
+            report.longest_gap.as_millis(),
+            losses()?.since(&before).join(", ")
         )));
     }
     if report.rate() < f64::from(RATE) * 0.95 {
