@@ -225,18 +225,20 @@ impl Daemon {
 
     /// Carries out what the engine says until it is silent.
     fn flush(&mut self) {
-        while let Some(transmit) = self.engine.poll_transmit() {
-            self.send(&transmit);
-        }
         let mut changed = false;
-        while let Some(event) = self.engine.poll_event() {
-            journal::engine_event(&event);
-            changed |= self.take_engine_event(event);
-        }
+        // The workers know a new SA before the peer can learn of it: its first packet may overtake
+        // anything else we do.
         if let Some(snapshot) = self.engine.poll_snapshot() {
             self.snapshot.store(snapshot);
             self.dataplane.wake();
             changed = true;
+        }
+        while let Some(transmit) = self.engine.poll_transmit() {
+            self.send(&transmit);
+        }
+        while let Some(event) = self.engine.poll_event() {
+            journal::engine_event(&event);
+            changed |= self.take_engine_event(event);
         }
         if changed {
             self.reconcile_if_changed();

@@ -5,8 +5,9 @@
 //! [`Snapshot`] that workers read. There is no socket, clock, task or log in this layer: the daemon
 //! drives it, and two engines in one test replay anything over a simulated link.
 //!
-//! Order of polling after each `handle_*`: [`Engine::poll_transmit`] until `None`,
-//! [`Engine::poll_event`] until `None`, [`Engine::poll_snapshot`], [`Engine::poll_timeout`].
+//! Order of polling after each `handle_*`: [`Engine::poll_snapshot`] first, so that the workers know a
+//! new inbound SA before the peer does, then [`Engine::poll_transmit`] until `None`,
+//! [`Engine::poll_event`] until `None`, [`Engine::poll_timeout`].
 
 mod event;
 mod sad;
