@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::Write,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::{
+        fs::{OpenOptionsExt, PermissionsExt},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -274,6 +277,7 @@ impl Daemon {
     /// The program, ready to be given more arguments, with no configuration but its file.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
+        command.arg0("skybridge");
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("SKYBRIDGE_") {
                 command.env_remove(name);

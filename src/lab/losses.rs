@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use super::{Daemon, LabError, Namespace};
+use super::{Daemon, LabError, Namespace, namespace::paired_value};
 
 /// Counters of dropped packets by place, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Losses {
                 counters.insert(format!("{} {what}", namespace.name()), count);
             };
             for counter in ["RcvbufErrors", "SndbufErrors"] {
-                note(format!("UDP {counter}"), column(&snmp, "Udp:", counter).unwrap_or(0));
+                note(format!("UDP {counter}"), paired_value(&snmp, "Udp", counter).unwrap_or(0));
                 note(format!("UDP6 {counter}"), line(&snmp6, &format!("Udp6{counter}")).unwrap_or(0));
             }
             for (link, received, sent) in link_drops(&dev) {
@@ -61,14 +61,6 @@ impl Losses {
     }
 }
 
-/// A counter of `/proc/net/snmp`, whose lines come as names and values.
-fn column(text: &str, group: &str, counter: &str) -> Option<u64> {
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix(group));
-    let (names, values) = (lines.next()?, lines.next()?);
-    let position = names.split_whitespace().position(|name| name == counter)?;
-    values.split_whitespace().nth(position)?.parse().ok()
-}
-
 /// A counter of `/proc/net/snmp6`, one a line.
 fn line(text: &str, counter: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(counter)?.trim().parse().ok())
@@ -94,7 +86,7 @@ mod tests {
     fn counters_are_found_by_name_and_column() {
         let snmp =
             "Udp: InDatagrams RcvbufErrors\nUdp: 7 3\nUdpLite: InDatagrams RcvbufErrors\nUdpLite: 0 9\n";
-        assert_eq!(column(snmp, "Udp:", "RcvbufErrors"), Some(3));
+        assert_eq!(paired_value(snmp, "Udp", "RcvbufErrors"), Some(3));
         assert_eq!(line("Udp6RcvbufErrors   \t4\n", "Udp6RcvbufErrors"), Some(4));
         let dev = "face |bytes packets errs drop fifo\n  eth0: 1 2 0 5 0 0 0 0 3 4 0 6 0 0 0 0\n";
         assert_eq!(link_drops(dev), [("eth0", 5, 6)]);

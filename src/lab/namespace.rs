@@ -202,10 +202,13 @@ impl Namespace {
     /// # Errors
     /// There is no such counter.
     pub fn netstat(&self, group: &str, counter: &str) -> Result<u64, LabError> {
-        let text = self.run(|| {
-            fs::read_to_string("/proc/thread-self/net/netstat").map_err(LabError::io("read netstat"))
-        })?;
-        netstat_value(&text, group, counter)
+        self.counter("netstat", group, counter)
+    }
+
+    fn counter(&self, file: &str, group: &str, counter: &str) -> Result<u64, LabError> {
+        let path = format!("/proc/thread-self/net/{file}");
+        let text = self.run(|| fs::read_to_string(path).map_err(LabError::io(format!("read {file}"))))?;
+        paired_value(&text, group, counter)
             .ok_or_else(|| LabError::check(format!("no counter {group} {counter}")))
     }
 
@@ -248,7 +251,8 @@ fn publish(name: &str) -> Result<(), LabError> {
         .map_err(LabError::errno(step()))
 }
 
-fn netstat_value(text: &str, group: &str, counter: &str) -> Option<u64> {
+/// A value of a file whose lines come as a line of names and a line of values.
+pub(super) fn paired_value(text: &str, group: &str, counter: &str) -> Option<u64> {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix(group)?.strip_prefix(':'));
     let (names, values) = (lines.next()?, lines.next()?);
     let position = names.split_whitespace().position(|name| name == counter)?;
@@ -257,14 +261,14 @@ fn netstat_value(text: &str, group: &str, counter: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::netstat_value;
+    use super::paired_value;
 
     #[test]
     fn a_netstat_counter_is_found_in_its_own_group() {
         let text = "TcpExt: A TCPTimeouts\nTcpExt: 3 4\nIpExt: A TCPTimeouts\nIpExt: 5 6\n";
-        assert_eq!(netstat_value(text, "TcpExt", "TCPTimeouts"), Some(4));
-        assert_eq!(netstat_value(text, "IpExt", "A"), Some(5));
-        assert_eq!(netstat_value(text, "IpExt", "B"), None);
-        assert_eq!(netstat_value(text, "MPTcpExt", "A"), None);
+        assert_eq!(paired_value(text, "TcpExt", "TCPTimeouts"), Some(4));
+        assert_eq!(paired_value(text, "IpExt", "A"), Some(5));
+        assert_eq!(paired_value(text, "IpExt", "B"), None);
+        assert_eq!(paired_value(text, "MPTcpExt", "A"), None);
     }
 }
