@@ -414,7 +414,7 @@ pub enum Event {
         /// Octets, IP header included.
         outer_mtu: u16,
     },
-    /// A negotiation was refused, by us or by the peer.
+    /// A negotiation was refused, by us or by the peer, or an attempt to connect was never answered.
     Refused {
         /// The peer, where known.
         peer: Option<PeerName>,

@@ -129,7 +129,9 @@ impl Starting {
             }
             Expired::GiveUp => {
                 ctx.counters.request_timeouts += 1;
-                fail(core, format!("{} does not answer IKE_SA_INIT", core.path.remote))
+                let reason = format!("{} does not answer IKE_SA_INIT", core.path.remote);
+                ctx.event(Event::Refused { peer: Some(self.peer.name.clone()), remote: core.path.remote, reason: reason.clone() });
+                fail(core, reason)
             }
         }
     }
