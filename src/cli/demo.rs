@@ -15,8 +15,14 @@ pub(super) struct DemoArgs {
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
+    /// Only measure throughput beside plain routing, for longer
+    #[arg(long, conflicts_with = "keep")]
+    bench: bool,
 }
 
 pub(super) fn demo(args: &DemoArgs) -> ExitCode {
+    if args.bench {
+        return demo::bench(args.json);
+    }
     demo::run(Options { keep: args.keep, json: args.json })
 }
