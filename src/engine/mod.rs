@@ -144,7 +144,7 @@ impl Engine {
             }
             Report::SoftLimit { child, .. } => Some(Command::SoftLimit { child: ike_id(child) }),
             Report::HardLimit { child, .. } => Some(Command::HardLimit { child: ike_id(child) }),
-            Report::UnknownSpi { .. } => None,
+            Report::UnknownSpi { spi, local, remote } => Some(Command::UnknownSpi { spi, local, remote }),
             Report::OuterTooBig { remote, outer_len, .. } => {
                 self.events.push_back(Event::OuterTooBig { remote, outer_len });
                 None

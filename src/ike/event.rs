@@ -164,6 +164,15 @@ pub enum Command {
         /// The Child SA.
         child: ChildSaId,
     },
+    /// An ESP packet came for an SPI that we do not have.
+    UnknownSpi {
+        /// The SPI.
+        spi: u32,
+        /// Where it arrived.
+        local: SocketAddr,
+        /// Where it came from.
+        remote: SocketAddr,
+    },
     /// An authenticated packet with the highest sequence number so far came from another address.
     PeerMoved {
         /// The Child SA.

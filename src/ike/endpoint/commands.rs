@@ -71,6 +71,10 @@ impl Endpoint {
                 Ok(())
             }
             Command::PeerMoved { child, local, remote } => self.peer_moved(now, child, local, remote),
+            Command::UnknownSpi { spi, local, remote } => {
+                self.notify_unknown_spi(now, spi, local, remote);
+                Ok(())
+            }
         };
         self.settle(now);
         result

@@ -3,6 +3,7 @@
 mod commands;
 mod duplicates;
 mod initial;
+mod notices;
 mod peers;
 mod report;
 
@@ -158,6 +159,10 @@ impl Endpoint {
                 return;
             }
         };
+        if let Some(spi) = notices::invalid_spi(&message) {
+            self.take_unknown_spi_notice(now, &datagram, spi);
+            return;
+        }
         let local_spi = if header.flags.initiator { header.responder_spi } else { header.initiator_spi };
         if header.exchange == ExchangeType::IKE_SA_INIT && header.flags.initiator {
             self.handle_init_request(now, &datagram, message);

@@ -4,5 +4,6 @@ mod adversity;
 mod establish;
 mod pair;
 mod rekeying;
+mod restart;
 mod storm;
 mod wide;
