@@ -13,7 +13,7 @@ use crate::wire::ike::{Notify, Payload};
 
 /// A private status notification ([RFC 7296 section 3.10.1](https://www.rfc-editor.org/rfc/rfc7296#section-3.10.1)),
 /// which every receiver ignores; fills path MTU probes.
-const FILLER: NotifyType = NotifyType(40_961);
+const FILLER: NotifyType = NotifyType(49_263);
 
 impl Established {
     /// Closes the IKE SA. The children are gone at once, so that nothing is sent into a void.
@@ -57,7 +57,8 @@ impl Established {
 
     /// Sends a request in one unfragmentable packet of `size` octets, outer IP header included. If it gets
     /// lost, the same request goes out in small fragments
-    /// ([RFC 7383 section 2.5.2](https://www.rfc-editor.org/rfc/rfc7383#section-2.5.2)).
+    /// ([RFC 7383 section 2.5.2](https://www.rfc-editor.org/rfc/rfc7383#section-2.5.2)), and once more whole, for
+    /// IP to fragment: a strongSwan built with mediation drops an INFORMATIONAL request that begins with SKF.
     pub(crate) fn send_mtu_probe(&mut self, core: &Core, ctx: &mut Context<'_>, size: u16) {
         let Some(payload) = self.filler(core, size) else { return };
         let id = self.channel.window.next_id();
@@ -67,7 +68,8 @@ impl Established {
         let small = Cut::Fragments(self.peer.fragment_size);
         let parts =
             self.channel.encode(exchange, id, false, std::slice::from_ref(&payload), small, ctx.random);
-        let (Ok(packets), Ok(fallback)) = (whole, parts) else { return };
+        let (Ok(packets), Ok(mut fallback)) = (whole, parts) else { return };
+        fallback.extend_from_slice(&packets);
         core.send(ctx, &packets, true);
         self.last_sent = ctx.now.mono;
         let schedule = Schedule::new(ctx.now.mono, &self.peer.timing);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::pair::*;
 use crate::ike::*;
+use crate::wire::ike::registry::{ExchangeType, PayloadType};
 
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -54,4 +55,26 @@ fn down_closes_the_tunnel_at_both_ends_and_leaves_it_down() {
     pair.command(Side::A, Command::Up { peer: "b".into(), child: None });
     pair.run(secs(5));
     pair.assert_converged(1);
+}
+
+#[test]
+fn a_probe_larger_than_the_path_costs_no_sa_where_the_peer_drops_informational_requests_in_fragments() {
+    let (mut a, b) = configs();
+    a.timing.mtu_probe = Some(MtuProbe { largest: 1500, smallest: 1280, interval: secs(600) });
+    let mut pair = Pair::new(a, b);
+    pair.filter = Box::new(|flight| {
+        let header = flight.header();
+        let fragment = header.exchange == ExchangeType::INFORMATIONAL
+            && header.next_payload == PayloadType::ENCRYPTED_FRAGMENT;
+        let too_big = flight.transmit.dont_fragment && flight.transmit.octets.len() + 32 > 1400;
+        (!fragment && !too_big).then_some(Duration::from_millis(20))
+    });
+    pair.run(secs(120));
+    pair.assert_converged(1);
+    assert!(!pair.a.events.iter().any(|event| matches!(event, Event::IkeDown { .. })));
+    let found = pair.a.events.iter().find_map(|event| match event {
+        Event::PathMtu { outer_mtu, .. } => Some(*outer_mtu),
+        _ => None,
+    });
+    assert!(found.is_some_and(|mtu| (1360..=1400).contains(&mtu)), "{found:?}");
 }
