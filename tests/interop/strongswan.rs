@@ -42,12 +42,12 @@ impl Swan {
         let folder = PathBuf::from("/run/strongswan-lab").join(namespace.name());
         let _ = fs::remove_dir_all(&folder);
         let swan = Self { namespace: namespace.clone(), folder, child: None };
-        let uri = swan.uri();
+        let (uri, log) = (swan.uri(), swan.log_path().display().to_string());
         swan.write(
             "strongswan.conf",
             &format!(
                 "charon-systemd {{\n  load = {PLUGINS}\n  retransmit_timeout = 1.0\n  retransmit_base = 1.4\n  \
-                 retransmit_tries = 4\n  {charon}\n  filelog {{\n    stdout {{\n      default = 1\n      \
+                 retransmit_tries = 4\n  {charon}\n  filelog {{\n    main {{\n      path = {log}\n      append = yes\n      default = 1\n      \
                  flush_line = yes\n    }}\n  }}\n  plugins {{\n    vici {{\n      socket = {uri}\n    }}\n  }}\n}}\n\
                  swanctl {{\n  load = pem pkcs1 pkcs8 x509 random openssl\n}}\n"
             ),
@@ -80,11 +80,15 @@ impl Swan {
         String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
     }
 
+    /// How often its log has a text.
+    pub fn count(&self, text: &str) -> usize {
+        self.log().matches(text).count()
+    }
+
     /// Its version, as the daemon prints it.
     pub fn version(&self) -> Option<String> {
         let log = self.log();
-        let line = log.lines().find(|line| line.contains("Starting charon-systemd"))?;
-        let version = line.split_once("strongSwan ")?.1.split([',', ')']).next()?;
+        let version = log.split_once("(strongSwan ")?.1.split([',', ')']).next()?;
         Some(version.to_owned())
     }
 
@@ -97,14 +101,13 @@ impl Swan {
             )));
         }
         let _ = fs::remove_file(self.folder.join("charon.vici"));
-        let log = File::options().create(true).append(true).open(self.log_path());
-        let log = log.map_err(LabError::io("open strongSwan's log"))?;
-        let errors = log.try_clone().map_err(LabError::io("open strongSwan's log"))?;
+        let console = File::create(self.folder.join("console")).map_err(LabError::io("open a file"))?;
+        let errors = console.try_clone().map_err(LabError::io("open a file"))?;
         let mut command = Command::new(DAEMON);
         command
             .env("STRONGSWAN_CONF", self.folder.join("strongswan.conf"))
             .stdin(std::process::Stdio::null())
-            .stdout(log)
+            .stdout(console)
             .stderr(errors);
         self.child = Some(self.namespace.spawn(command)?);
         let socket = self.folder.join("charon.vici");
@@ -152,8 +155,14 @@ impl Swan {
 
     /// Waits until its log contains a text.
     pub fn wait_log(&self, text: &str) -> Result<(), LabError> {
+        self.wait_count(text, 1)
+    }
+
+    /// Waits until its log contains a text so many times.
+    pub fn wait_count(&self, text: &str, times: usize) -> Result<(), LabError> {
         until(&format!("strongSwan says {text}"), PATIENCE, || {
-            Ok(if self.log().contains(text) { Ok(()) } else { Err("it has not".to_owned()) })
+            let count = self.count(text);
+            Ok(if count >= times { Ok(()) } else { Err(format!("{count} times")) })
         })
     }
 }

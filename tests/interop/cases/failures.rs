@@ -30,7 +30,7 @@ pub const CASES: &[Case] = &[
         "wrong-psk",
         "Wrong pre-shared key",
         Setup { sky_psk: "not what the other end has", ..Setup::default() },
-        &[&["authenticat"]]
+        &[&["authenticat"], &["pre-shared key", "does not match"]]
     ),
     refused!(
         "wrong-id",
@@ -66,7 +66,7 @@ pub const CASES: &[Case] = &[
         "no-selectors",
         "No common selectors",
         Setup { sky_selectors: ["10.1.0.0/16", "10.77.0.0/16"], ..Setup::default() },
-        &[&["selector"]]
+        &[&["selector"], &["ts_unacceptable", "10.77.0.0/16"]]
     ),
 ];
 
@@ -92,10 +92,18 @@ fn refused(world: &mut World, words: &[&[&str]]) -> Result<(), LabError> {
     ensure(answered.is_err(), "a ping was answered")
 }
 
-/// Our reason: as the status has it, and the warnings in the log.
+/// Our reason: as the status has it, and the warnings in the log, which may go over several lines.
 fn reasons(world: &World) -> Result<String, LabError> {
-    let failure = world.sky.peer(PEER)?.last_failure.map(|failure| failure.reason).unwrap_or_default();
+    let mut said = world.sky.peer(PEER)?.last_failure.map(|failure| failure.reason).unwrap_or_default();
     let log = fs::read_to_string(world.sky.log()).unwrap_or_default();
-    let warnings = log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR"));
-    Ok(warnings.fold(failure, |all, line| all + "\n" + line))
+    let mut warning = false;
+    for line in log.lines() {
+        let begins = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"].iter().any(|level| line.contains(level));
+        warning = if begins { line.contains("WARN") || line.contains("ERROR") } else { warning };
+        if warning {
+            said += "\n";
+            said += line;
+        }
+    }
+    Ok(said)
 }

@@ -1,12 +1,13 @@
 //! New keys under traffic, from either side and from both at once.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use skybridge::{
     control::{Action, RekeyTarget},
     lab::{
         LabError,
         daemon::Keys,
+        nat,
         traffic::stream::{Report, Stream},
         wait::until,
     },
@@ -60,9 +61,11 @@ pub const CASES: &[Case] = &[
         setup: |_| Setup::default(),
         run: |world| {
             under_traffic(world, |world| {
-                for _ in 0..2 {
-                    at_once(world, "--child", "c", RekeyTarget::Children)?;
-                    at_once(world, "--ike", "t", RekeyTarget::Ike)?;
+                at_once(world, "--child", "c", RekeyTarget::Children)?;
+                at_once(world, "--ike", "t", RekeyTarget::Ike)?;
+                for kind in ["CHILD_REKEY", "IKE_REKEY"] {
+                    let words = format!("detected {kind} collision with {kind}");
+                    ensure(world.swan.count(&words) > 0, format!("strongSwan has not said {words}"))?;
                 }
                 Ok(())
             })
@@ -78,16 +81,16 @@ fn renewed(world: &mut World, before: &Keys) -> Result<(), LabError> {
     world.agree().map(drop)
 }
 
+/// Both ends ask before either has heard the other: IKE, not ESP, is held up between them meanwhile.
 fn at_once(world: &mut World, option: &str, name: &str, what: RekeyTarget) -> Result<(), LabError> {
+    const ASKS: &str = "generating CREATE_CHILD_SA request";
     let before = Keys::of(&world.peer()?);
-    let (sky, swan) = (&world.sky, &world.swan);
-    let (ours, theirs) = thread::scope(|scope| {
-        let ours = scope.spawn(|| sky.act(&Action::Rekey { peer: PEER.to_owned(), what }));
-        let theirs = scope.spawn(|| swan.swanctl(&["--rekey", option, name]));
-        (ours.join().expect("a thread"), theirs.join().expect("a thread"))
-    });
-    ours?;
-    theirs?;
+    let asked = world.swan.count(ASKS);
+    world.middle.nft(&nat::block("udp dport 4500 @th,64,32 0x0"))?;
+    world.sky.act(&Action::Rekey { peer: PEER.to_owned(), what })?;
+    world.swan.swanctl(&["--rekey", option, name])?;
+    world.swan.wait_count(ASKS, asked + 1)?;
+    world.middle.nft(nat::CLEAR)?;
     renewed(world, &before)
 }
 
@@ -105,10 +108,17 @@ fn under_traffic(
     flowing(&streams, 50)?;
     rekeys(world)?;
     flowing(&streams, 200)?;
-    for (stream, way) in streams.into_iter().zip(["to strongSwan", "to Skybridge"]) {
-        let report: Report = stream.stop()?;
-        ensure(report.lost() == 0, format!("{way}: {} of {} lost: {report:?}", report.lost(), report.sent))?;
-    }
+    let [there, back] = streams;
+    let (there, back): (Report, Report) = (there.stop()?, back.stop()?);
+    // strongSwan's userspace ESP has no route into the tunnel while it replaces an SA; what it lets out in clear
+    // then is seen on its own link, and is not the tunnel's loss.
+    let leaked = world.leaked_by_peer();
+    let drops = world.sky.status()?.drops;
+    let words = |way: &str, report: &Report| {
+        format!("{way}: {} lost, {leaked} let out in clear by strongSwan, drops {drops:?}: {report:?}", report.lost())
+    };
+    ensure(there.lost() == 0, words("to strongSwan", &there))?;
+    ensure(back.lost() <= leaked, words("to Skybridge", &back))?;
     world.nothing_was_clear()
 }
 
