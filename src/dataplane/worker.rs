@@ -138,7 +138,7 @@ impl Worker {
     pub fn turn(&mut self, now: u64) {
         let snapshot = self.snapshot.load_full();
         self.outbound(&snapshot, now);
-        self.inbound(&snapshot, now);
+        self.inbound(now);
         self.report_lost_tun(now);
     }
 
@@ -162,15 +162,17 @@ impl Worker {
         }
     }
 
-    fn inbound(&mut self, snapshot: &Snapshot, now: u64) {
+    fn inbound(&mut self, now: u64) {
         self.from_udp.clear();
         self.ready.clear();
         self.udp.receive(&mut self.from_udp);
+        // After receiving: a peer may use an SA as soon as it was told of it, which is after it was published.
+        let snapshot = self.snapshot.load_full();
         for (index, (octets, meta)) in self.from_udp.iter_mut().enumerate() {
             let segments =
                 meta.segment_size.map_or(1, |size| octets.len().div_ceil(usize::from(size).max(1)));
             add(&self.core.counters.udp_received, segments as u64);
-            self.core.take_datagrams(snapshot, octets, meta, now, |range, sa: &Arc<InboundSa>| {
+            self.core.take_datagrams(&snapshot, octets, meta, now, |range, sa: &Arc<InboundSa>| {
                 self.ready.push(Ready { index, range, sa: Arc::clone(sa) });
             });
         }

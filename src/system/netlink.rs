@@ -31,6 +31,8 @@ use super::SystemError;
 /// The main routing table.
 pub(super) const MAIN_TABLE: u32 = 254;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Wait before a list is asked for again while the kernel is busy with another.
+const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 const DUMP_TRIES: usize = 5;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const ENOENT: i32 = 2;
@@ -196,6 +198,11 @@ impl Netlink {
             match collected {
                 Ok(Some(items)) => return Ok(items),
                 Ok(None) => reason = "the tables kept changing",
+                // The kernel makes one list at a time a socket; one that nobody waits for any more ends by itself.
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                    reason = "another list is under way";
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
                 Err(error) if error.raw_os_error() == Some(ENOENT) => return Ok(Vec::new()),
                 Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => return Ok(Vec::new()),
                 Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(Vec::new()),
