@@ -32,7 +32,7 @@ use super::SystemError;
 pub(super) const MAIN_TABLE: u32 = 254;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Wait before a list is asked for again while the kernel is busy with another.
-const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 const DUMP_TRIES: usize = 5;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const ENOENT: i32 = 2;

@@ -87,9 +87,8 @@ impl Swan {
 
     /// Its version, as the daemon prints it.
     pub fn version(&self) -> Option<String> {
-        let log = self.log();
-        let version = log.split_once("(strongSwan ")?.1.split([',', ')']).next()?;
-        Some(version.to_owned())
+        let answer = self.swanctl(&["--version", "--daemon"]).ok()?;
+        answer.strip_prefix("strongSwan ")?.split_whitespace().next().map(str::to_owned)
     }
 
     /// Starts it, waits until it answers, and loads its connections.

@@ -115,7 +115,10 @@ fn under_traffic(
     let leaked = world.leaked_by_peer();
     let drops = world.sky.status()?.drops;
     let words = |way: &str, report: &Report| {
-        format!("{way}: {} lost, {leaked} let out in clear by strongSwan, drops {drops:?}: {report:?}", report.lost())
+        format!(
+            "{way}: {} lost, {leaked} let out in clear by strongSwan, drops {drops:?}: {report:?}",
+            report.lost()
+        )
     };
     ensure(there.lost() == 0, words("to strongSwan", &there))?;
     ensure(back.lost() <= leaked, words("to Skybridge", &back))?;
