@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::DEFAULT_CONFIG;
-use super::output::{answer, failed, wrong};
+use super::output::{answer, counted, failed, wrong};
 use crate::config::{self, Inputs};
 
 /// Arguments of `skybridge check`.
@@ -34,10 +34,11 @@ pub(super) fn check(args: &CheckArgs) -> ExitCode {
             }
             let children: usize = config.peers.iter().map(|peer| peer.ike.children.len()).sum();
             answer(&format!(
-                "{}: {} peers with {children} children, {} warnings",
+                "{} is usable: {}, {}, {}",
                 args.config.display(),
-                config.peers.len(),
-                config.warnings.len()
+                counted(config.peers.len(), "peer", "peers"),
+                counted(children, "child", "children"),
+                counted(config.warnings.len(), "warning", "warnings"),
             ))
         }
         Err(errors) => {

@@ -37,6 +37,11 @@ pub(super) fn duration(seconds: u64) -> String {
     }
 }
 
+/// A number with its noun.
+pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// Octets as people read them, in powers of 1024.
 pub(super) fn octets(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];

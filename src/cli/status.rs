@@ -48,7 +48,7 @@ pub(super) fn status(args: StatusArgs) -> ExitCode {
 /// A table with one row a child, then what needs attention.
 fn overview(status: &Status) -> String {
     let mut out = format!(
-        "{} skybridge {} up {}, device {}\n",
+        "{}: skybridge {}, up for {}, device {}\n",
         status.name,
         status.version,
         duration(status.uptime_seconds),
