@@ -1,3 +1,5 @@
 //! Cases by name.
 
 mod child_rekey;
+mod delete;
+mod ike_rekey;
