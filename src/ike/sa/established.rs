@@ -176,11 +176,17 @@ impl Established {
         }
     }
 
-    /// Takes everything that moves to the successor.
+    /// Takes everything that moves to the successor. Where this IKE SA was to be closed for good, so is that.
     pub(crate) fn estate(&mut self) -> Box<Estate> {
-        let (mine, moving) = std::mem::take(&mut self.wanted).into_iter().partition(|plan| {
-            matches!(plan.task, Task::DeleteIke(_) | Task::Probe | Task::RekeyIke | Task::MtuProbe(_))
-        });
+        let (mine, mut moving): (Vec<Plan>, Vec<Plan>) =
+            std::mem::take(&mut self.wanted).into_iter().partition(|plan| {
+                matches!(plan.task, Task::DeleteIke(_) | Task::Probe | Task::RekeyIke | Task::MtuProbe(_))
+            });
+        let for_good = |plan: &&Plan| match &plan.task {
+            Task::DeleteIke(reason) => !matches!(reason, DownReason::Expired | DownReason::Replaced),
+            _ => false,
+        };
+        moving.extend(mine.iter().filter(for_good).cloned());
         self.wanted = mine;
         Box::new(Estate {
             children: std::mem::take(&mut self.children),
