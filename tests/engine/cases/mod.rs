@@ -4,3 +4,6 @@ mod child_rekey;
 mod connect;
 mod delete;
 mod ike_rekey;
+mod lifetimes;
+mod liveness;
+mod retransmit;
