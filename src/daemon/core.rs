@@ -11,18 +11,18 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use super::expiry::Told;
 use super::ike_port::IkePort;
 use super::keylog::KeyLogFiles;
 use super::parts::{Parts, open_tun};
 use super::{DaemonError, Options, desired, journal, service};
-use crate::config::{self, Config, Inputs};
-use crate::control::api::{ApiError, ApiErrorKind, Done, Failure};
-use crate::control::{Action, RekeyTarget, Request};
+use crate::config::{self, Config};
+use crate::control::api::Failure;
 use crate::crypto::SystemRandom;
 use crate::dataplane::{DataPlane, IkeSender};
 use crate::engine::{DEFAULT_OUTER_MTU, Engine, EngineConfig, Event, PeerSettings};
 use crate::esp::{ClampMss, Report, Snapshot, Treatment};
-use crate::ike::{self, ChildName, Command, CommandError, Datagram, DownReason, Now, PeerName, TransmitKind};
+use crate::ike::{self, Command, Datagram, DownReason, Now, PeerName, TransmitKind};
 use crate::system::{self, Desired, Finding, System, TrafficSample, TrafficWatch, Underlay};
 
 /// Reports taken in one turn, so that the timers keep their time.
@@ -78,6 +78,7 @@ pub(super) struct Daemon {
     inspected: Vec<Finding>,
     observed: Vec<Finding>,
     traffic_watch: TrafficWatch,
+    pub(super) told: Told,
     snapshot: Arc<ArcSwap<Snapshot>>,
     ike_port: IkePort,
     natt: IkeSender,
@@ -119,6 +120,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
         inspected: Vec::new(),
         observed: Vec::new(),
         traffic_watch: TrafficWatch::new(),
+        told: Told::default(),
         snapshot: parts.snapshot,
         ike_port: parts.ike_port,
         natt: parts.natt,
@@ -163,7 +165,10 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
             Some(request) = requests.recv() => daemon.take_request(request),
             Some(event) = system_events.recv() => daemon.take_system_event(event),
             Some(fetched) = fetches.recv() => daemon.take_fetched(fetched),
-            _ = inspection.tick() => daemon.inspect(),
+            _ = inspection.tick() => {
+                daemon.inspect();
+                daemon.warn_of_expiry();
+            }
             _ = observation.tick() => daemon.observe(),
             _ = watchdog.tick() => {
                 service::alive();
@@ -191,13 +196,13 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-fn now() -> Now {
+pub(super) fn now() -> Now {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Now::new(Instant::now(), i64::try_from(since_epoch).unwrap_or(i64::MAX))
 }
 
 /// The peers as the engine takes them.
-fn peer_settings(config: &Config) -> Vec<PeerSettings> {
+pub(super) fn peer_settings(config: &Config) -> Vec<PeerSettings> {
     config
         .peers
         .iter()
@@ -445,7 +450,7 @@ impl Daemon {
     }
 
     /// Brings the machine to what is desired now, in a task, one at a time.
-    fn reconcile_if_changed(&mut self) {
+    pub(super) fn reconcile_if_changed(&mut self) {
         if self.reconciling.is_some() {
             return;
         }
@@ -538,101 +543,6 @@ impl Daemon {
         }
     }
 
-    fn take_request(&mut self, request: Request) {
-        match request {
-            Request::Status(reply) => {
-                let _ = reply.send(self.status());
-            }
-            Request::Act(action, reply) => {
-                let outcome = self.act(action);
-                let _ = reply.send(outcome);
-            }
-        }
-    }
-
-    fn act(&mut self, action: Action) -> Result<Done, ApiError> {
-        let now = now();
-        let name = |child: Option<String>| child.map(ChildName::from);
-        match action {
-            Action::Up { peer, child } => {
-                let message = format!("bringing up {}", path(&peer, child.as_deref()));
-                let command = Command::Up { peer: PeerName::from(peer), child: name(child) };
-                self.engine.handle_command(now, command).map_err(refusal)?;
-                Ok(Done { message })
-            }
-            Action::Down { peer, child } => {
-                let message =
-                    format!("closed {}; it stays down until `skybridge up`", path(&peer, child.as_deref()));
-                let command = Command::Down { peer: PeerName::from(peer), child: name(child) };
-                self.engine.handle_command(now, command).map_err(refusal)?;
-                Ok(Done { message })
-            }
-            Action::Rekey { peer, what } => self.rekey(now, &PeerName::from(peer), what),
-            Action::Reload => self.reload(),
-        }
-    }
-
-    fn rekey(&mut self, now: Now, peer: &PeerName, what: RekeyTarget) -> Result<Done, ApiError> {
-        let mut rekeyed = Vec::new();
-        if matches!(what, RekeyTarget::Ike | RekeyTarget::All) {
-            self.engine.handle_command(now, Command::RekeyIke { peer: peer.clone() }).map_err(refusal)?;
-            rekeyed.push("the IKE SA".to_owned());
-        }
-        let children: Vec<ChildName> = match what {
-            RekeyTarget::Ike => Vec::new(),
-            RekeyTarget::Child(name) => vec![ChildName::from(name)],
-            RekeyTarget::Children | RekeyTarget::All => {
-                let settings = self.engine.peers().find(|settings| settings.ike.name == *peer);
-                settings.map(|s| s.ike.children.iter().map(|c| c.name.clone()).collect()).unwrap_or_default()
-            }
-        };
-        let alone = children.len() == 1;
-        for child in children {
-            let command = Command::RekeyChild { peer: peer.clone(), child: child.clone() };
-            match self.engine.handle_command(now, command) {
-                Ok(()) => rekeyed.push(format!("child {child}")),
-                Err(CommandError::ChildNotEstablished(..)) if !alone => {}
-                Err(error) => return Err(refusal(error)),
-            }
-        }
-        if rekeyed.is_empty() {
-            return Err(refusal(CommandError::NotEstablished(peer.clone())));
-        }
-        Ok(Done { message: format!("rekeying {} of {peer}", rekeyed.join(", ")) })
-    }
-
-    /// Reads the configuration again; on any error the running one stays.
-    fn reload(&mut self) -> Result<Done, ApiError> {
-        service::reloading();
-        let outcome = self.apply_new_config();
-        service::ready();
-        outcome
-    }
-
-    fn apply_new_config(&mut self) -> Result<Done, ApiError> {
-        let new = config::load(&Inputs::from_process(&self.options.config)).map_err(|errors| {
-            ApiError::new(
-                ApiErrorKind::Config,
-                format!("the configuration has errors and the running one is kept:\n{errors}"),
-            )
-        })?;
-        for warning in &new.warnings {
-            warn!("{warning}");
-        }
-        let changes = self.config.diff(&new);
-        let message = describe(&changes);
-        let mut settings = peer_settings(&new);
-        for peer in &mut settings {
-            let known = self.engine.peers().find(|old| old.ike.name == peer.ike.name);
-            peer.outer_mtu = known.map_or(DEFAULT_OUTER_MTU, |old| old.outer_mtu);
-        }
-        self.engine.reconfigure(now(), None, settings).map_err(refusal)?;
-        self.failures.retain(|name, _| new.peer(name).is_some());
-        self.config = new;
-        self.reconcile_if_changed();
-        Ok(Done { message })
-    }
-
     /// Tells the peers that we stop, and gives them a moment to answer.
     async fn say_farewell(&mut self, reports: &mut mpsc::Receiver<Report>) {
         let _ = self.engine.handle_command(now(), Command::Shutdown);
@@ -668,42 +578,4 @@ impl Daemon {
         info!("stopped");
         Ok(())
     }
-}
-
-fn path(peer: &str, child: Option<&str>) -> String {
-    child.map_or_else(|| peer.to_owned(), |child| format!("{peer}/{child}"))
-}
-
-fn refusal(error: CommandError) -> ApiError {
-    let kind = match error {
-        CommandError::UnknownPeer(_) | CommandError::UnknownChild(..) | CommandError::UnknownChildSa(_) => {
-            ApiErrorKind::NotFound
-        }
-        CommandError::ShuttingDown => ApiErrorKind::Unavailable,
-        _ => ApiErrorKind::Conflict,
-    };
-    ApiError::new(kind, error.to_string())
-}
-
-fn describe(changes: &config::Changes) -> String {
-    if changes.is_empty() {
-        return "reloaded: nothing changed".to_owned();
-    }
-    let mut parts = Vec::new();
-    for (what, names) in
-        [("added", &changes.added), ("removed", &changes.removed), ("changed", &changes.changed)]
-    {
-        if !names.is_empty() {
-            let names: Vec<_> = names.iter().map(PeerName::as_str).collect();
-            parts.push(format!("{what} {}", names.join(", ")));
-        }
-    }
-    if !changes.applied.is_empty() {
-        parts.push(format!("applied endpoint.{}", changes.applied.join(", endpoint.")));
-    }
-    let mut text = format!("reloaded: {}", parts.join("; "));
-    if !changes.restart.is_empty() {
-        text.push_str(&format!("; takes a restart: endpoint.{}", changes.restart.join(", endpoint.")));
-    }
-    text
 }

@@ -7,11 +7,13 @@
 
 mod core;
 mod desired;
+mod expiry;
 mod ike_port;
 mod journal;
 mod keylog;
 mod logging;
 mod parts;
+mod requests;
 mod service;
 mod status;
 

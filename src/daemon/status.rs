@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::core::Daemon;
+use super::expiry::expiring;
 use crate::control::api::{ChildStatus, Finding, IkeStatus, PeerState, PeerStatus, Status, Traffic};
 use crate::engine::PeerSettings;
 use crate::ike::{self, IkeSaState, IkeSaStatus, StartPolicy};
@@ -60,7 +61,6 @@ impl Daemon {
         };
         let mtu = self.engine.mtu(name);
         let failure = self.failures.get(name);
-        let configured = self.config.peer(name);
         PeerStatus {
             name: name.to_string(),
             state,
@@ -78,7 +78,7 @@ impl Daemon {
             path_mtu: mtu.map(|(outer, _)| outer),
             inner_mtu: mtu.map(|(_, inner)| inner),
             last_failure: failure.map(|failure| failure.show()),
-            warnings: configured.map(|peer| expiry_warnings(&peer.expiring)).unwrap_or_default(),
+            warnings: expiring(&settings.ike, status, self.now().unix).iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -174,10 +174,6 @@ fn start_word(starts: impl Iterator<Item = StartPolicy>) -> &'static str {
 
 fn words(set: Option<&SelectorSet>) -> Vec<String> {
     set.map(|set| set.iter().map(ToString::to_string).collect()).unwrap_or_default()
-}
-
-fn expiry_warnings(expiring: &[impl std::fmt::Display]) -> Vec<String> {
-    expiring.iter().map(ToString::to_string).collect()
 }
 
 fn finding(finding: &system::Finding) -> Finding {

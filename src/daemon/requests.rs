@@ -1,0 +1,147 @@
+//! What callers of the control socket and SIGHUP ask for.
+
+use tracing::warn;
+
+use super::core::{Daemon, now, peer_settings};
+use super::service;
+use crate::config::{self, Inputs};
+use crate::control::api::{ApiError, ApiErrorKind, Done};
+use crate::control::{Action, RekeyTarget, Request};
+use crate::engine::DEFAULT_OUTER_MTU;
+use crate::ike::{ChildName, Command, CommandError, Now, PeerName};
+
+impl Daemon {
+    /// Answers a request.
+    pub(super) fn take_request(&mut self, request: Request) {
+        match request {
+            Request::Status(reply) => {
+                let _ = reply.send(self.status());
+            }
+            Request::Act(action, reply) => {
+                let outcome = self.act(action);
+                let _ = reply.send(outcome);
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Result<Done, ApiError> {
+        let now = now();
+        let name = |child: Option<String>| child.map(ChildName::from);
+        match action {
+            Action::Up { peer, child } => {
+                let message = format!("bringing up {}", path(&peer, child.as_deref()));
+                let command = Command::Up { peer: PeerName::from(peer), child: name(child) };
+                self.engine.handle_command(now, command).map_err(refusal)?;
+                Ok(Done { message })
+            }
+            Action::Down { peer, child } => {
+                let message =
+                    format!("closed {}; it stays down until `skybridge up`", path(&peer, child.as_deref()));
+                let command = Command::Down { peer: PeerName::from(peer), child: name(child) };
+                self.engine.handle_command(now, command).map_err(refusal)?;
+                Ok(Done { message })
+            }
+            Action::Rekey { peer, what } => self.rekey(now, &PeerName::from(peer), what),
+            Action::Reload => self.reload(),
+        }
+    }
+
+    fn rekey(&mut self, now: Now, peer: &PeerName, what: RekeyTarget) -> Result<Done, ApiError> {
+        let mut rekeyed = Vec::new();
+        if matches!(what, RekeyTarget::Ike | RekeyTarget::All) {
+            self.engine.handle_command(now, Command::RekeyIke { peer: peer.clone() }).map_err(refusal)?;
+            rekeyed.push("the IKE SA".to_owned());
+        }
+        let children: Vec<ChildName> = match what {
+            RekeyTarget::Ike => Vec::new(),
+            RekeyTarget::Child(name) => vec![ChildName::from(name)],
+            RekeyTarget::Children | RekeyTarget::All => {
+                let settings = self.engine.peers().find(|settings| settings.ike.name == *peer);
+                settings.map(|s| s.ike.children.iter().map(|c| c.name.clone()).collect()).unwrap_or_default()
+            }
+        };
+        let alone = children.len() == 1;
+        for child in children {
+            let command = Command::RekeyChild { peer: peer.clone(), child: child.clone() };
+            match self.engine.handle_command(now, command) {
+                Ok(()) => rekeyed.push(format!("child {child}")),
+                Err(CommandError::ChildNotEstablished(..)) if !alone => {}
+                Err(error) => return Err(refusal(error)),
+            }
+        }
+        if rekeyed.is_empty() {
+            return Err(refusal(CommandError::NotEstablished(peer.clone())));
+        }
+        Ok(Done { message: format!("rekeying {} of {peer}", rekeyed.join(", ")) })
+    }
+
+    /// Reads the configuration again; on any error the running one stays.
+    pub(super) fn reload(&mut self) -> Result<Done, ApiError> {
+        service::reloading();
+        let outcome = self.apply_new_config();
+        service::ready();
+        outcome
+    }
+
+    fn apply_new_config(&mut self) -> Result<Done, ApiError> {
+        let new = config::load(&Inputs::from_process(&self.options.config)).map_err(|errors| {
+            ApiError::new(
+                ApiErrorKind::Config,
+                format!("the configuration has errors and the running one is kept:\n{errors}"),
+            )
+        })?;
+        for warning in &new.warnings {
+            warn!("{warning}");
+        }
+        let changes = self.config.diff(&new);
+        let message = describe(&changes);
+        let mut settings = peer_settings(&new);
+        for peer in &mut settings {
+            let known = self.engine.peers().find(|old| old.ike.name == peer.ike.name);
+            peer.outer_mtu = known.map_or(DEFAULT_OUTER_MTU, |old| old.outer_mtu);
+        }
+        self.engine.reconfigure(now(), None, settings).map_err(refusal)?;
+        self.failures.retain(|name, _| new.peer(name).is_some());
+        self.config = new;
+        self.reconcile_if_changed();
+        Ok(Done { message })
+    }
+}
+
+fn path(peer: &str, child: Option<&str>) -> String {
+    child.map_or_else(|| peer.to_owned(), |child| format!("{peer}/{child}"))
+}
+
+fn refusal(error: CommandError) -> ApiError {
+    let kind = match error {
+        CommandError::UnknownPeer(_) | CommandError::UnknownChild(..) | CommandError::UnknownChildSa(_) => {
+            ApiErrorKind::NotFound
+        }
+        CommandError::ShuttingDown => ApiErrorKind::Unavailable,
+        _ => ApiErrorKind::Conflict,
+    };
+    ApiError::new(kind, error.to_string())
+}
+
+fn describe(changes: &config::Changes) -> String {
+    if changes.is_empty() {
+        return "reloaded: nothing changed".to_owned();
+    }
+    let mut parts = Vec::new();
+    for (what, names) in
+        [("added", &changes.added), ("removed", &changes.removed), ("changed", &changes.changed)]
+    {
+        if !names.is_empty() {
+            let names: Vec<_> = names.iter().map(PeerName::as_str).collect();
+            parts.push(format!("{what} {}", names.join(", ")));
+        }
+    }
+    if !changes.applied.is_empty() {
+        parts.push(format!("applied endpoint.{}", changes.applied.join(", endpoint.")));
+    }
+    let mut text = format!("reloaded: {}", parts.join("; "));
+    if !changes.restart.is_empty() {
+        text.push_str(&format!("; takes a restart: endpoint.{}", changes.restart.join(", endpoint.")));
+    }
+    text
+}
