@@ -1,6 +1,7 @@
 //! Every case: what is set, who may begin, and what must hold.
 
 mod failures;
+mod keylog;
 mod recovery;
 mod rekeys;
 mod tunnels;
@@ -28,7 +29,7 @@ pub const BOTH: &[Role] = &[Role::Initiator, Role::Responder];
 
 /// All cases in the order of the table.
 pub fn all() -> Vec<Case> {
-    [tunnels::CASES, rekeys::CASES, recovery::CASES, failures::CASES].concat()
+    [tunnels::CASES, rekeys::CASES, keylog::CASES, recovery::CASES, failures::CASES].concat()
 }
 
 /// Fails with `what` unless it holds.

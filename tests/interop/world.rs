@@ -76,6 +76,8 @@ pub struct Setup {
     pub swan_selectors: [&'static str; 2],
     /// More lines of our `[endpoint]`.
     pub sky_endpoint: &'static str,
+    /// The folder of our key tables for Wireshark.
+    pub sky_keylog: Option<&'static str>,
     /// More lines of our peer's table.
     pub sky_peer: &'static str,
     /// More text for strongSwan's daemon, connection and child.
@@ -105,6 +107,7 @@ impl Default for Setup {
             sky_selectors: ["10.1.0.0/16", "10.2.0.0/16"],
             swan_selectors: ["10.2.0.0/16", "10.1.0.0/16"],
             sky_endpoint: "",
+            sky_keylog: None,
             sky_peer: "",
             swan_daemon: "",
             swan_connection: "",
@@ -309,9 +312,10 @@ impl Setup {
 
     fn sky_files(&self, role: Role, folder: &str) -> Result<Vec<(&'static str, String)>, LabError> {
         let start = if role == Role::Initiator { "connect" } else { "wait" };
+        let keylog = self.sky_keylog.map(|folder| format!("keylog = \"{folder}\"\n")).unwrap_or_default();
         let mut text = format!(
             "[endpoint]\nname = \"sky\"\ncontrol_socket = \"{folder}/control.sock\"\nstate_dir = \"{folder}/state\"\n\
-             {}\n[endpoint.log]\nlevel = \"debug\"\n\n[peers.{PEER}]\nremote = \"{}\"\nlocal_id = \"{SKY_ID}\"\n\
+             {}\n[endpoint.log]\nlevel = \"debug\"\n{keylog}\n[peers.{PEER}]\nremote = \"{}\"\nlocal_id = \"{SKY_ID}\"\n\
              remote_id = \"{SWAN_ID}\"\nike = [{}]\nesp = [{}]\nstart = \"{start}\"\n",
             self.sky_endpoint,
             self.address_of_swan(),
