@@ -118,7 +118,9 @@ fn make(what: What) -> Result<String, Failure> {
         }
         What::Ca { name, out, kind, days } => {
             fs::create_dir_all(&out).map_err(|e| format!("cannot make {}: {e}", out.display()))?;
-            let issued = create_ca(&name, kind.key_type, days, now, &mut random)?;
+            let issued = create_ca(&name, kind.key_type, days, now, &mut random)
+                .map_err(|error| format!("CA \"{name}\": {error}"))?;
+            absent(&out.join("ca.pem"))?;
             write_secret(&out.join("ca.key"), &issued.key)?;
             write_new(&out.join("ca.pem"), &issued.certificate, 0o644)?;
             Ok(format!(
@@ -129,26 +131,33 @@ fn make(what: What) -> Result<String, Failure> {
         What::Endpoint { ca, ids, out, kind, days } => {
             let ids = ids
                 .iter()
-                .map(|id| Identity::parse(id).map_err(|error| format!("identity {id}: {error}")))
+                .map(|id| Identity::parse(id).map_err(|error| format!("--id \"{id}\": {error}")))
                 .collect::<Result<Vec<_>, _>>()?;
             let issued = load_ca(&ca)?.issue_endpoint(&ids, kind.key_type, days, now, &mut random)?;
             let (certificate, key) = (with_ending(&out, "pem"), with_ending(&out, "key"));
+            absent(&certificate)?;
             write_secret(&key, &issued.key)?;
             write_new(&certificate, &issued.certificate, 0o644)?;
             Ok(format!("wrote {} and {}", certificate.display(), key.display()))
         }
         What::Renew { ca, certificate, key, days } => {
             let renewed =
-                load_ca(&ca)?.renew_endpoint(&read(&certificate)?, &read(&key)?, days, now, &mut random)?;
+                load_ca(&ca)?
+                .renew_endpoint(&read(&certificate)?, &read(&key)?, days, now, &mut random)
+                .map_err(|error| format!("{}: {error}", certificate.display()))?;
             replace(&certificate, &renewed)?;
             Ok(format!("renewed {}; `skybridge reload` picks it up", certificate.display()))
         }
         What::Revoke { ca, certificates, days } => {
             let path = ca.join("crl.pem");
-            let (mut entries, number) =
-                if path.exists() { read_crl(&read(&path)?)? } else { (Vec::new(), 0) };
+            let (mut entries, number) = if path.exists() {
+                read_crl(&read(&path)?).map_err(|error| format!("{}: {error}", path.display()))?
+            } else {
+                (Vec::new(), 0)
+            };
             for file in &certificates {
-                let entry = Revocation::of(&read(file)?, now)?;
+                let entry = Revocation::of(&read(file)?, now)
+                    .map_err(|error| format!("{}: {error}", file.display()))?;
                 if !entries.iter().any(|old| old.serial == entry.serial) {
                     entries.push(entry);
                 }
@@ -169,11 +178,24 @@ fn unix_now() -> i64 {
 }
 
 fn load_ca(folder: &Path) -> Result<Ca, Failure> {
-    Ok(Ca::load(&read(&folder.join("ca.pem"))?, &read(&folder.join("ca.key"))?)?)
+    let ca = Ca::load(&read(&folder.join("ca.pem"))?, &read(&folder.join("ca.key"))?);
+    ca.map_err(|error| format!("the CA in {}: {error}", folder.display()).into())
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()).into())
+    fs::read_to_string(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("{} does not exist", path.display()).into(),
+        std::io::ErrorKind::InvalidData => format!("{} is no PEM file", path.display()).into(),
+        _ => format!("cannot read {}: {error}", path.display()).into(),
+    })
+}
+
+/// Fails where a file exists that must not be overwritten.
+fn absent(path: &Path) -> Result<(), Failure> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(format!("{} exists and is not overwritten: move it away first", path.display()).into()),
+        Err(_) => Ok(()),
+    }
 }
 
 /// `path` with `.ending` added, whatever dots its name has.
@@ -197,6 +219,9 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     write().map_err(|error: std::io::Error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => {
             format!("{} exists and is not overwritten: move it away first", path.display()).into()
+        }
+        std::io::ErrorKind::NotFound => {
+            format!("cannot write {}: its folder does not exist", path.display()).into()
         }
         _ => format!("cannot write {}: {error}", path.display()).into(),
     })

@@ -93,8 +93,10 @@ pub fn main() -> ExitCode {
         Command::Genkey(args) => genkey::genkey(args),
         Command::Demo(args) => demo::demo(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "skybridge", &mut std::io::stdout());
-            ExitCode::SUCCESS
+            // Into memory: the generator panics where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "skybridge", &mut script);
+            output::answer(&String::from_utf8_lossy(&script))
         }
     }
 }

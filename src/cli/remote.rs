@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::ControlArgs;
-use super::output::{answer, block_on, failed};
-use crate::control::api::{PeerState, PeerStatus};
+use super::output::{answer, block_on, failed, wrong};
+use crate::control::api::{ApiErrorKind, PeerState, PeerStatus};
 use crate::control::client::{Client, ClientError};
 use crate::control::{Action, RekeyTarget};
 
@@ -75,6 +75,7 @@ fn act(control: &ControlArgs, action: &Action) -> ExitCode {
     let client = Client::new(&control.control);
     match block_on(client.act(action)) {
         Ok(Ok(done)) => answer(&done.message),
+        Ok(Err(ClientError::Refused(error))) if error.kind == ApiErrorKind::Config => wrong(error),
         Ok(Err(error)) => failed(error),
         Err(error) => failed(error),
     }
@@ -120,18 +121,20 @@ async fn wait_until_up(
         };
         let children_up =
             status.children.iter().filter(|c| child.is_none_or(|name| c.name == name)).all(|c| c.up);
+        let what = child.map_or_else(|| peer.to_owned(), |child| format!("{peer}/{child}"));
         if status.state == PeerState::Up && children_up {
-            let what = child.map_or_else(|| peer.to_owned(), |child| format!("{peer}/{child}"));
             return Ok(Ok(format!("{what} is up after {} ms", begun.elapsed().as_millis())));
         }
         if let Some(failure) = status.last_failure.filter(|f| f.count > failures_before) {
-            return Ok(Err(format!("{peer} did not come up: {}", failure.reason)));
+            return Ok(Err(format!("{what} did not come up: {}", failure.reason)));
         }
         if begun.elapsed() >= patience {
+            let (state, cause) = match status.state {
+                PeerState::Up => ("down, although its peer is up", ""),
+                state => (state.as_str(), "no answer from the peer is the usual cause; "),
+            };
             return Ok(Err(format!(
-                "{peer} is still {} after {} s: no answer from the peer is the usual cause; \
-                 see `skybridge status {peer}`",
-                status.state.as_str(),
+                "{what} is still {state} after {} s: {cause}see `skybridge status {peer}`",
                 patience.as_secs()
             )));
         }

@@ -42,8 +42,16 @@ pub(super) fn run(args: RunArgs) -> ExitCode {
 
 pub(super) fn cleanup(args: &CleanupArgs) -> ExitCode {
     let state_dir = args.state_dir.clone().unwrap_or_else(|| {
-        config::load(&Inputs::from_process(&args.config))
-            .map_or_else(|_| crate::system::Options::default().state_dir, |config| config.endpoint.state_dir)
+        if let Ok(config) = config::load(&Inputs::from_process(&args.config)) {
+            return config.endpoint.state_dir;
+        }
+        let usual = crate::system::Options::default().state_dir;
+        eprintln!(
+            "skybridge: {} is missing or has errors: taking the usual state folder {}; another is given with --state-dir",
+            args.config.display(),
+            usual.display()
+        );
+        usual
     });
     match daemon::cleanup(state_dir) {
         Ok(report) if report.is_unchanged() => answer("nothing was left to remove"),

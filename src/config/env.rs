@@ -9,6 +9,9 @@ use super::source::Source;
 
 const PREFIX: &str = "SKYBRIDGE_";
 
+/// Variables that the command line takes: no settings, and no mistakes either.
+const OF_THE_COMMAND_LINE: [&str; 2] = ["CONFIG", "CONTROL"];
+
 /// The layers of the environment, in the order of their names, and names that look like a mistake.
 pub(crate) fn layers(environment: &[(String, String)]) -> (Vec<Source>, Vec<String>) {
     let mut variables: Vec<(&str, &str)> = environment
@@ -18,6 +21,9 @@ pub(crate) fn layers(environment: &[(String, String)]) -> (Vec<Source>, Vec<Stri
     variables.sort_unstable();
     let (mut sources, mut ignored) = (Vec::new(), Vec::new());
     for (name, value) in variables {
+        if OF_THE_COMMAND_LINE.contains(&name) {
+            continue;
+        }
         let full = format!("{PREFIX}{name}");
         if !name.contains("__") {
             ignored.push(full);

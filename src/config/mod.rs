@@ -77,8 +77,8 @@ pub fn load(inputs: &Inputs) -> Result<Config, Diagnostics> {
                 files.push(path);
             }
             Err(message) => {
-                let hint = "make it, or give another with --config".to_owned();
-                let message = format!("{}: {message}", path.display());
+                let hint = "make it right, or give another with --config".to_owned();
+                let message = format!("`{}` {message}", path.display());
                 out.push(build(&layers, Severity::Error, "unreadable-file", None, message, Some(hint)));
             }
         }
@@ -121,16 +121,21 @@ fn paths(main: &Path, out: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let meta = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    let in_words = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => "does not exist".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "may not be read by this user".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    };
+    let meta = std::fs::metadata(path).map_err(in_words)?;
     if !meta.is_file() {
-        return Err("not a regular file".to_owned());
+        return Err("is not a regular file".to_owned());
     }
     if meta.len() > MOST_OCTETS {
-        return Err(format!("too large for a configuration ({} octets)", meta.len()));
+        return Err(format!("is too large for a configuration ({} octets)", meta.len()));
     }
-    let octets = std::fs::read(path).map_err(|error| error.to_string())?;
+    let octets = std::fs::read(path).map_err(in_words)?;
     String::from_utf8(octets)
-        .map_err(|error| format!("not UTF-8 at octet {}", error.utf8_error().valid_up_to()))
+        .map_err(|error| format!("is not UTF-8 at octet {}", error.utf8_error().valid_up_to()))
 }
 
 fn load_layers(

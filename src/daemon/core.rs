@@ -174,10 +174,9 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
                 service::alive();
                 service::status(&daemon.summary());
             }
-            _ = hangup.recv() => match daemon.reload() {
-                Ok(done) => info!("{}", done.message),
-                Err(error) => error!("{error}"),
-            },
+            _ = hangup.recv() => {
+                let _ = daemon.reload();
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }

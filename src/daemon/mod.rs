@@ -38,10 +38,7 @@ pub enum DaemonError {
     #[error("{0}")]
     Config(Diagnostics),
     /// A UDP port could not be opened.
-    #[error(
-        "cannot open UDP port {port}: {source}; `ss -ulpn` shows who has it, \
-         endpoint.ike_port and endpoint.natt_port choose others"
-    )]
+    #[error("cannot open UDP port {port}: {}", port_advice(source))]
     Port {
         /// The port.
         port: u16,
@@ -49,10 +46,7 @@ pub enum DaemonError {
         source: io::Error,
     },
     /// The tunnel device could not be made.
-    #[error(
-        "cannot make the tunnel device {name}: {source}; it needs /dev/net/tun and CAP_NET_ADMIN \
-         (run as root or by the service unit)"
-    )]
+    #[error("cannot make the tunnel device {name}: {}", tun_advice(source))]
     Tun {
         /// Its name.
         name: String,
@@ -85,14 +79,41 @@ pub enum DaemonError {
     #[error("{what}: {source}")]
     Io {
         /// What was tried.
-        what: &'static str,
+        what: String,
         /// What the system said.
         source: io::Error,
     },
 }
 
+/// What is in the way of a port, and what to do about it.
+fn port_advice(source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program has it: `ss -ulpn` shows which; stop that, or choose others by \
+             endpoint.ike_port and endpoint.natt_port"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("{source}; run as root or by the service unit (it needs CAP_NET_BIND_SERVICE)")
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address: correct endpoint.listen, \
+             or leave it out to listen on all"
+            .to_owned(),
+        _ => source.to_string(),
+    }
+}
+
+/// What is in the way of the tunnel device, and what to do about it.
+fn tun_advice(source: &io::Error) -> String {
+    if source.kind() == io::ErrorKind::ResourceBusy {
+        return "another program has it: stop that, or choose another name by endpoint.device".to_owned();
+    }
+    format!("{source}; it needs /dev/net/tun and CAP_NET_ADMIN (run as root or by the service unit)")
+}
+
 impl DaemonError {
-    fn io(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+    fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
         move |source| Self::Io { what, source }
     }
 }
@@ -133,13 +154,12 @@ fn prepare_folders(config: &Config) -> Result<(), DaemonError> {
         if folder.exists() {
             continue;
         }
-        std::fs::create_dir_all(folder).map_err(DaemonError::io("cannot make a folder"))?;
+        std::fs::create_dir_all(folder).map_err(DaemonError::io(format!("cannot make the folder {}", folder.display())))?;
         if let Some(user) = &endpoint.user
             && let Ok(Some(user)) = nix::unistd::User::from_name(user)
         {
-            nix::unistd::chown(folder, Some(user.uid), Some(user.gid)).map_err(|errno| DaemonError::Io {
-                what: "cannot give a folder away",
-                source: errno.into(),
+            nix::unistd::chown(folder, Some(user.uid), Some(user.gid)).map_err(|errno| {
+                DaemonError::io(format!("cannot give {} to {}", folder.display(), user.name))(errno.into())
             })?;
         }
     }

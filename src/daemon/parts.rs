@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -43,10 +44,23 @@ impl Parts {
     /// Opens everything; `epoch` is zero of the data plane's clock.
     pub(super) async fn open(config: &Config, epoch: Instant) -> Result<Self, DaemonError> {
         let endpoint = &config.endpoint;
-        let (ike, natt) = (endpoint.ike.ike_port, endpoint.ike.natt_port);
-        let (sender, requests) = mpsc::channel(REQUESTS);
         let listener = server::bind(&endpoint.control_socket, endpoint.control_group.as_deref())
             .map_err(|source| DaemonError::Control { path: endpoint.control_socket.clone(), source })?;
+        let opened = Self::open_behind(listener, config, epoch).await;
+        if opened.is_err() {
+            let _ = std::fs::remove_file(&endpoint.control_socket);
+        }
+        opened
+    }
+
+    async fn open_behind(
+        listener: UnixListener,
+        config: &Config,
+        epoch: Instant,
+    ) -> Result<Self, DaemonError> {
+        let endpoint = &config.endpoint;
+        let (ike, natt) = (endpoint.ike.ike_port, endpoint.ike.natt_port);
+        let (sender, requests) = mpsc::channel(REQUESTS);
         let options = system::Options {
             state_dir: endpoint.state_dir.clone(),
             poll: POLL,

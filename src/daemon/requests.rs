@@ -1,6 +1,6 @@
 //! What callers of the control socket and SIGHUP ask for.
 
-use tracing::warn;
+use tracing::{error, info, warn};
 
 use super::core::{Daemon, now, peer_settings};
 use super::service;
@@ -36,7 +36,10 @@ impl Daemon {
             }
             Action::Down { peer, child } => {
                 let message =
-                    format!("closed {}; it stays down until `skybridge up`", path(&peer, child.as_deref()));
+                    {
+                    let (what, words) = (path(&peer, child.as_deref()), words(&peer, child.as_deref()));
+                    format!("closed {what}; it stays down until `skybridge up {words}`")
+                };
                 let command = Command::Down { peer: PeerName::from(peer), child: name(child) };
                 self.engine.handle_command(now, command).map_err(refusal)?;
                 Ok(Done { message })
@@ -79,6 +82,10 @@ impl Daemon {
     pub(super) fn reload(&mut self) -> Result<Done, ApiError> {
         service::reloading();
         let outcome = self.apply_new_config();
+        match &outcome {
+            Ok(done) => info!("{}", done.message),
+            Err(error) => error!("{error}"),
+        }
         service::ready();
         outcome
     }
@@ -112,6 +119,10 @@ fn path(peer: &str, child: Option<&str>) -> String {
     child.map_or_else(|| peer.to_owned(), |child| format!("{peer}/{child}"))
 }
 
+fn words(peer: &str, child: Option<&str>) -> String {
+    child.map_or_else(|| peer.to_owned(), |child| format!("{peer} {child}"))
+}
+
 fn refusal(error: CommandError) -> ApiError {
     let kind = match error {
         CommandError::UnknownPeer(_) | CommandError::UnknownChild(..) | CommandError::UnknownChildSa(_) => {
@@ -120,7 +131,14 @@ fn refusal(error: CommandError) -> ApiError {
         CommandError::ShuttingDown => ApiErrorKind::Unavailable,
         _ => ApiErrorKind::Conflict,
     };
-    ApiError::new(kind, error.to_string())
+    let advice = match &error {
+        CommandError::UnknownPeer(_) => ": `skybridge status` lists them".to_owned(),
+        CommandError::UnknownChild(peer, _) => format!(": `skybridge status {peer}` lists them"),
+        CommandError::NotEstablished(peer) => format!(": `skybridge up {peer}` raises it"),
+        CommandError::ChildNotEstablished(peer, child) => format!(": `skybridge up {peer} {child}` raises it"),
+        _ => String::new(),
+    };
+    ApiError::new(kind, format!("{error}{advice}"))
 }
 
 fn describe(changes: &config::Changes) -> String {
@@ -139,9 +157,8 @@ fn describe(changes: &config::Changes) -> String {
     if !changes.applied.is_empty() {
         parts.push(format!("applied endpoint.{}", changes.applied.join(", endpoint.")));
     }
-    let mut text = format!("reloaded: {}", parts.join("; "));
     if !changes.restart.is_empty() {
-        text.push_str(&format!("; takes a restart: endpoint.{}", changes.restart.join(", endpoint.")));
+        parts.push(format!("not before a restart: endpoint.{}", changes.restart.join(", endpoint.")));
     }
-    text
+    format!("reloaded: {}", parts.join("; "))
 }

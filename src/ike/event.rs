@@ -197,10 +197,10 @@ pub enum CommandError {
     #[error("peer {0} has no address to connect to (remote = \"any\"): it has to initiate")]
     NoAddress(PeerName),
     /// The tunnel is down.
-    #[error("peer {0} has no established IKE SA")]
+    #[error("peer {0} is not up")]
     NotEstablished(PeerName),
     /// The child is down.
-    #[error("child {1} of peer {0} is not established")]
+    #[error("child {1} of peer {0} is not up")]
     ChildNotEstablished(PeerName, ChildName),
     /// A report about a Child SA that is gone; harmless.
     #[error("no such Child SA: {0}")]

@@ -110,5 +110,5 @@ fn errors_of_all_layers_come_together() {
 fn a_missing_file_is_said_so() {
     let lab = Lab::new();
     let found = lab.load_files(&[]).unwrap_err();
-    assert!(found.to_string().contains("skybridge.toml: No such file"), "{found}");
+    assert!(found.to_string().contains("skybridge.toml` does not exist"), "{found}");
 }
