@@ -141,8 +141,7 @@ fn make(what: What) -> Result<String, Failure> {
             Ok(format!("wrote {} and {}", certificate.display(), key.display()))
         }
         What::Renew { ca, certificate, key, days } => {
-            let renewed =
-                load_ca(&ca)?
+            let renewed = load_ca(&ca)?
                 .renew_endpoint(&read(&certificate)?, &read(&key)?, days, now, &mut random)
                 .map_err(|error| format!("{}: {error}", certificate.display()))?;
             replace(&certificate, &renewed)?;

@@ -47,7 +47,7 @@ pub fn bind(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
             if std::os::unix::net::UnixStream::connect(path).is_ok() {
                 return Err(io::Error::new(
                     io::ErrorKind::AddrInUse,
-                                        "another daemon answers there: stop it first, or set endpoint.control_socket",
+                    "another daemon answers there: stop it first, or set endpoint.control_socket",
                 ));
             }
             std::fs::remove_file(path)?;
@@ -55,7 +55,7 @@ pub fn bind(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
         Ok(_) => {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                                "something else than a socket is there: remove it, or set endpoint.control_socket",
+                "something else than a socket is there: remove it, or set endpoint.control_socket",
             ));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -154,7 +154,8 @@ fn prepare_folders(config: &Config) -> Result<(), DaemonError> {
         if folder.exists() {
             continue;
         }
-        std::fs::create_dir_all(folder).map_err(DaemonError::io(format!("cannot make the folder {}", folder.display())))?;
+        std::fs::create_dir_all(folder)
+            .map_err(DaemonError::io(format!("cannot make the folder {}", folder.display())))?;
         if let Some(user) = &endpoint.user
             && let Ok(Some(user)) = nix::unistd::User::from_name(user)
         {

@@ -19,9 +19,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("arguments::a_full_disk_is_one", full_disk),
 ];
 
-const COMMANDS: [&str; 11] = [
-    "run", "check", "status", "up", "down", "rekey", "reload", "cleanup", "genkey", "demo", "completions",
-];
+const COMMANDS: [&str; 11] =
+    ["run", "check", "status", "up", "down", "rekey", "reload", "cleanup", "genkey", "demo", "completions"];
 
 fn help(_: &Entered) -> Result<(), LabError> {
     skybridge(&["--help"])?.answers(&COMMANDS)?;
@@ -75,14 +74,17 @@ fn control_from_environment(_: &Entered) -> Result<(), LabError> {
 }
 
 fn completions(_: &Entered) -> Result<(), LabError> {
-    for (shell, part) in [("bash", "complete -F _skybridge"), ("zsh", "#compdef skybridge"), ("fish", "complete -c skybridge")] {
+    for (shell, part) in
+        [("bash", "complete -F _skybridge"), ("zsh", "#compdef skybridge"), ("fish", "complete -c skybridge")]
+    {
         let said = skybridge(&["completions", shell])?;
         said.answers(&[part])?;
         said.answers(&COMMANDS)?;
     }
     // The one shell that is everywhere reads its own.
     let script = skybridge(&["completions", "bash"])?.stdout;
-    let words = "COMP_WORDS=(skybridge sta) COMP_CWORD=1; _skybridge skybridge sta skybridge; echo ${COMPREPLY[@]}";
+    let words =
+        "COMP_WORDS=(skybridge sta) COMP_CWORD=1; _skybridge skybridge sta skybridge; echo ${COMPREPLY[@]}";
     let bash = Command::new("bash").args(["-c", &format!("{script}\n{words}")]).output();
     let bash = bash.map_err(LabError::io("run bash"))?;
     let (out, errors) = (String::from_utf8_lossy(&bash.stdout), String::from_utf8_lossy(&bash.stderr));

@@ -48,7 +48,9 @@ impl Folder {
         folder.write("empty", "", 0o600);
         folder.write("lines", "one\ntwo\n", 0o600);
         folder.write("junk", "junk", 0o600);
-        let genkey = |arguments: &[&str]| skybridge_in(folder.path(), &[&["genkey"], arguments].concat())?.answers(&[]);
+        let genkey = |arguments: &[&str]| {
+            skybridge_in(folder.path(), &[&["genkey"], arguments].concat())?.answers(&[])
+        };
         genkey(&["ca", "--name", "Test CA", "--out", "ca"])?;
         genkey(&["endpoint", "--ca", "ca", "--id", "cloud.example.com", "--out", "good"])?;
         genkey(&["endpoint", "--ca", "ca", "--id", "cloud.example.com", "--out", "soon", "--days", "3"])?;
@@ -106,12 +108,15 @@ fn with(key: &str, line: &str) -> String {
 }
 
 fn certificate(certificate: &str, key: &str, extra: &str) -> String {
-    with("auth", &format!("auth = {{ certificate = {certificate}, key = {key}, ca = [\"./ca/ca.pem\"]{extra} }}"))
+    with(
+        "auth",
+        &format!("auth = {{ certificate = {certificate}, key = {key}, ca = [\"./ca/ca.pem\"]{extra} }}"),
+    )
 }
 
 fn second_peer(change: &[(&str, &str)]) -> String {
     let mut second = PEER
-        .replace("office", "branch")
+        .replace("office", "zweig")
         .replace("203.0.113.7", "203.0.113.8")
         .replace("192.168.10", "192.168.11");
     for (from, to) in change {
@@ -146,15 +151,27 @@ fn cases() -> Vec<(&'static str, String, &'static str)> {
         ("bad-size", with("lifetimes", "lifetimes = { child_bytes = ⟦\"1 gig\" }"), "GiB"),
         ("bad-identity", with("local_id", "local_id = ⟦\"\""), "identity"),
         ("contradiction", with("remote_id", "remote_id = ⟦\"cloud.example.com\""), "the same"),
-        ("missing-key", PEER.replace("[peers.office]\nremote = \"203.0.113.7\"\n", "[peers.⟦office]\n"), "no `remote`"),
+        (
+            "missing-key",
+            PEER.replace("[peers.office]\nremote = \"203.0.113.7\"\n", "[peers.⟦office]\n"),
+            "no `remote`",
+        ),
         (
             "missing-identity",
-            PEER.replace("local_id = \"cloud.example.com\"\n", "").replacen("[peers.office]", "[peers.⟦office]", 1),
+            PEER.replace("local_id = \"cloud.example.com\"\n", "").replacen(
+                "[peers.office]",
+                "[peers.⟦office]",
+                1,
+            ),
             "local_id",
         ),
         ("unreadable-file", with("auth", "auth = { psk_file = ⟦\"./none\" }"), "does not exist"),
-        ("open-secret", with("auth", "auth = { psk_file = ⟦\"./open\" }"), "run: chmod 0600"),
-        ("bad-credential", with("auth", "auth = { psk_file = ⟦\"credential:psk\" }"), "LoadCredential=psk:PATH"),
+        ("open-secret", with("auth", "auth = { psk_file = ⟦\"./open\" }"), "run: chmod 06"),
+        (
+            "bad-credential",
+            with("auth", "auth = { psk_file = ⟦\"credential:psk\" }"),
+            "LoadCredential=psk:PATH",
+        ),
         ("empty-secret", with("auth", "auth = { psk_file = ⟦\"./empty\" }"), "genkey psk"),
         ("bad-secret", with("auth", "auth = { psk_file = ⟦\"./lines\" }"), "on one line"),
         ("weak-secret", with("auth", "auth = { psk_file = ⟦\"./short\" }"), "genkey psk"),
@@ -170,7 +187,8 @@ fn cases() -> Vec<(&'static str, String, &'static str)> {
         ),
         (
             "identity-mismatch",
-            certificate("\"./good.pem\"", "\"./good.key\"", "").replace("\"cloud.example.com\"", "⟦\"other.example.com\""),
+            certificate("\"./good.pem\"", "\"./good.key\"", "")
+                .replace("\"cloud.example.com\"", "⟦\"other.example.com\""),
             "leave `local_id` out",
         ),
         ("bad-selector", with("local", "local = [⟦\"172.16.0.1/16\"]"), "172.16.0.0/16"),
@@ -186,7 +204,14 @@ fn cases() -> Vec<(&'static str, String, &'static str)> {
             "203.0.113.7",
         ),
         ("overlap", second_peer(&[("\"192.168.11.0/24\"", "⟦\"192.168.0.0/16\"")]), "(skybridge.toml:11)"),
-        ("same-identity", second_peer(&[("\"branch.example.com\"", "⟦\"office.example.com\"")]), "different `remote_id`s"),
+        (
+            "same-identity",
+            second_peer(&[
+                ("\"zweig.example.com\"", "⟦\"office.example.com\""),
+                ("203.0.113.8", "203.0.113.7"),
+            ]),
+            "different `remote_id`s",
+        ),
     ]
 }
 
@@ -259,7 +284,8 @@ fn codes_in_source() -> BTreeSet<String> {
                 let mut pieces = rest.split('"');
                 let mut before = pieces.next().unwrap_or_default();
                 while let (Some(literal), Some(after)) = (pieces.next(), pieces.next()) {
-                    let word = !literal.is_empty() && literal.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+                    let word = !literal.is_empty()
+                        && literal.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
                     if word && !before.ends_with("key(") && after.trim_start().starts_with([',', '\n', '}']) {
                         codes.insert(literal.to_owned());
                         break;
@@ -285,7 +311,10 @@ fn no_gap(_: &Entered) -> Result<(), LabError> {
 fn without_place(_: &Entered) -> Result<(), LabError> {
     let folder = Folder::new()?;
     let said = folder.check("[endpoint]\nname = \"x\"\n")?;
-    ensure(said.status == Some(0) && said.stdout.contains("0 peers with 0 children, 1 warning"), said.to_string())?;
+    ensure(
+        said.status == Some(0) && said.stdout.contains("0 peers with 0 children, 1 warning"),
+        said.to_string(),
+    )?;
     ensure(said.stderr.contains("warning[no-peers]: no peer is configured"), said.to_string())?;
     ensure(said.stderr.contains("help: add a table [peers.NAME]"), said.to_string())?;
 
@@ -297,7 +326,10 @@ fn without_place(_: &Entered) -> Result<(), LabError> {
     };
     let said = environment("SKYBRIDGE_NAME", "x")?;
     ensure(said.status == Some(0) && said.stderr.contains("warning[unknown-variable]: "), said.to_string())?;
-    ensure(said.stderr.contains("SKYBRIDGE_NAME") && said.stderr.contains("SKYBRIDGE_ENDPOINT__NAME"), said.to_string())?;
+    ensure(
+        said.stderr.contains("SKYBRIDGE_NAME") && said.stderr.contains("SKYBRIDGE_ENDPOINT__NAME"),
+        said.to_string(),
+    )?;
     environment("SKYBRIDGE_ENDPOINT__IKE_PORT", "many")?
         .refuses(&["error[wrong-type]", "--> SKYBRIDGE_ENDPOINT__IKE_PORT:1:"])?;
     environment("SKYBRIDGE_CONTROL", "/run/other.sock")?.answers(&["0 warnings"])
@@ -305,7 +337,10 @@ fn without_place(_: &Entered) -> Result<(), LabError> {
 
 fn all_at_once(_: &Entered) -> Result<(), LabError> {
     let folder = Folder::new()?;
-    let text = PEER.replace("x25519\"]\nesp", "modp1024\"]\nesp").replace("./key", "./none").replace("172.16.0.0", "172.16.0.1");
+    let text = PEER
+        .replace("x25519\"]\nesp", "modp1024\"]\nesp")
+        .replace("./key", "./none")
+        .replace("172.16.0.0", "172.16.0.1");
     let said = folder.check(&text)?;
     said.refuses(&["bad-proposal", "unreadable-file", "bad-selector", "3 errors in the configuration"])?;
     // The daemon says the same, and starts nothing.
@@ -324,13 +359,19 @@ fn conf_d(_: &Entered) -> Result<(), LabError> {
 fn schema(_: &Entered) -> Result<(), LabError> {
     let said = skybridge(&["check", "--schema"])?;
     said.answers(&["\"peers\"", "\"endpoint\"", "\"psk_file\""])?;
-    let schema: serde_json::Value = serde_json::from_str(&said.stdout).map_err(|error| LabError::check(error.to_string()))?;
+    let schema: serde_json::Value =
+        serde_json::from_str(&said.stdout).map_err(|error| LabError::check(error.to_string()))?;
     ensure(schema.get("properties").is_some(), "no JSON Schema")
 }
 
 fn no_secret(_: &Entered) -> Result<(), LabError> {
     let folder = Folder::new()?;
-    for line in ["auth = { psk = \"hunter2hunter2\" }", "auth = { psk_file = \"hunter2hunter2\" }", "auth = \"hunter2hunter2\"", "auth = { psk_file = \"hunter2hunter2 }"] {
+    for line in [
+        "auth = { psk = \"hunter2hunter2\" }",
+        "auth = { psk_file = \"hunter2hunter2\" }",
+        "auth = \"hunter2hunter2\"",
+        "auth = { psk_file = \"hunter2hunter2 }",
+    ] {
         let said = folder.check(&with("auth", line))?;
         said.refuses(&[":5:"])?;
         ensure(!said.to_string().contains("hunter2"), said.to_string())?;

@@ -138,7 +138,9 @@ fn status(_: &Entered) -> Result<(), LabError> {
         "PEER",
         "REMOTE NET",
     ])?;
-    for (peer, child, net) in [("cloud", "lan", "10.2.0.0/16"), ("cloud", "dmz", "10.3.0.0/16"), ("branch", "lan", "10.4.0.0/16")] {
+    for (peer, child, net) in
+        [("cloud", "lan", "10.2.0.0/16"), ("cloud", "dmz", "10.3.0.0/16"), ("branch", "lan", "10.4.0.0/16")]
+    {
         let row = |line: &&str| {
             let words: Vec<&str> = line.split_whitespace().collect();
             words.starts_with(&[peer, child, "down"]) && words.contains(&net)
@@ -161,11 +163,21 @@ fn status(_: &Entered) -> Result<(), LabError> {
 
 fn unknown(_: &Entered) -> Result<(), LabError> {
     let daemon = started()?;
-    for command in [&["status", "nobody"][..], &["up", "nobody"], &["down", "nobody"], &["rekey", "nobody"], &["rekey", "nobody", "--ike"]] {
+    for command in [
+        &["status", "nobody"][..],
+        &["up", "nobody"],
+        &["down", "nobody"],
+        &["rekey", "nobody"],
+        &["rekey", "nobody", "--ike"],
+    ] {
         ask(&daemon, command)?.fails(&["nobody", "`skybridge status` lists them"])?;
     }
     for command in ["up", "down", "rekey"] {
-        ask(&daemon, &[command, "cloud", "wan"])?.fails(&["cloud", "wan", "`skybridge status cloud` lists them"])?;
+        ask(&daemon, &[command, "cloud", "wan"])?.fails(&[
+            "cloud",
+            "wan",
+            "`skybridge status cloud` lists them",
+        ])?;
     }
     // A name is never a path.
     ask(&daemon, &["up", "../../etc?x=%2f#"])?.fails(&["../../etc?x=%2f#", "lists them"])
@@ -173,7 +185,12 @@ fn unknown(_: &Entered) -> Result<(), LabError> {
 
 fn not_up(_: &Entered) -> Result<(), LabError> {
     let daemon = started()?;
-    for command in [&["rekey", "cloud"][..], &["rekey", "cloud", "lan"], &["rekey", "cloud", "--ike"], &["rekey", "cloud", "--children"]] {
+    for command in [
+        &["rekey", "cloud"][..],
+        &["rekey", "cloud", "lan"],
+        &["rekey", "cloud", "--ike"],
+        &["rekey", "cloud", "--children"],
+    ] {
         ask(&daemon, command)?.fails(&["peer cloud is not up", "`skybridge up cloud` raises it"])?;
     }
     // What is down already may be closed: it stays down.
@@ -186,7 +203,11 @@ fn up(_: &Entered) -> Result<(), LabError> {
     ask(&daemon, &["up", "cloud", "--timeout", "0"])?.answers(&["bringing up cloud"])?;
     ask(&daemon, &["up", "cloud", "lan", "--timeout", "1"])?
         .fails(&["cloud/lan is still connecting after 1 s", "skybridge status cloud"])?;
-    ask(&daemon, &["up", "branch", "--timeout", "1"])?.fails(&["branch", "remote = \"any\"", "it has to initiate"])
+    ask(&daemon, &["up", "branch", "--timeout", "1"])?.fails(&[
+        "branch",
+        "remote = \"any\"",
+        "it has to initiate",
+    ])
 }
 
 fn reload(_: &Entered) -> Result<(), LabError> {
@@ -196,7 +217,10 @@ fn reload(_: &Entered) -> Result<(), LabError> {
     ask(&daemon, &["reload"])?.answers(&["reloaded: changed cloud\n"])?;
     ask(&daemon, &["status"])?.answers(&["10.33.0.0/16"])?;
     let third = "[peers.third]\nremote = \"any\"\nlocal_id = \"solo.example.com\"\nremote_id = \"third.example.com\"\n";
-    let third = format!("{third}auth = {{ psk_file = \"{}\" }}\nstart = \"wait\"\n", daemon.config().with_file_name("key").display());
+    let third = format!(
+        "{third}auth = {{ psk_file = \"{}\" }}\nstart = \"wait\"\n",
+        daemon.config().with_file_name("key").display()
+    );
     let nets = "[peers.third.children.lan]\nlocal = [\"10.1.0.0/16\"]\nremote = [\"10.5.0.0/16\"]\n";
     change(&daemon, "[endpoint]", &format!("{third}{nets}[endpoint]"));
     ask(&daemon, &["reload"])?.answers(&["reloaded: added third\n"])?;
@@ -222,7 +246,10 @@ fn broken(_: &Entered) -> Result<(), LabError> {
     ])?;
     daemon.alive()?;
     ask(&daemon, &["status"])?.answers(&["10.3.0.0/16"])?;
-    ensure(daemon.last_words(20).contains("skybridge.toml:2:1"), format!("not in the log\n{}", daemon.last_words(20)))?;
+    ensure(
+        daemon.last_words(20).contains("skybridge.toml:2:1"),
+        format!("not in the log\n{}", daemon.last_words(20)),
+    )?;
     change(&daemon, "nane = \"x\"\n", "");
     ask(&daemon, &["reload"])?.answers(&["nothing changed"])?;
     daemon.stop()
@@ -236,7 +263,8 @@ fn cleanup(_: &Entered) -> Result<(), LabError> {
         daemon.namespace().run(|| finish(cleanup))
     };
     let config = daemon.config();
-    cleanup(&["cleanup", "--config"], Some(&config))?.fails(&["/state is held by a running daemon: stop it first"])?;
+    cleanup(&["cleanup", "--config"], Some(&config))?
+        .fails(&["/state is held by a running daemon: stop it first"])?;
     let state = daemon.config().with_file_name("state");
     let folder = daemon.config().with_file_name("elsewhere");
     daemon.kill()?;
@@ -245,9 +273,16 @@ fn cleanup(_: &Entered) -> Result<(), LabError> {
         cleanup.arg(path);
         daemon.namespace().run(|| finish(cleanup))
     };
-    cleanup(&["cleanup", "--state-dir"], &state)?.answers(&["removed route unreachable 10.2.0.0/16", "10.3.0.0/16", "10.4.0.0/16"])?;
+    cleanup(&["cleanup", "--state-dir"], &state)?.answers(&[
+        "removed route unreachable 10.2.0.0/16",
+        "10.3.0.0/16",
+        "10.4.0.0/16",
+    ])?;
     cleanup(&["cleanup", "--config"], &config)?.answers(&["nothing was left to remove"])?;
     cleanup(&["cleanup", "--state-dir"], &folder)?.answers(&["nothing was left to remove"])?;
     let said = cleanup(&["cleanup", "--config"], &folder)?;
-    ensure(said.status == Some(0) && said.stderr.contains("taking the usual state folder /var/lib/skybridge"), said.to_string())
+    ensure(
+        said.status == Some(0) && said.stderr.contains("taking the usual state folder /var/lib/skybridge"),
+        said.to_string(),
+    )
 }

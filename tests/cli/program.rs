@@ -35,7 +35,10 @@ impl Said {
     /// It failed with exit status 1, without an answer, and told one line that holds all of `parts`.
     pub(crate) fn fails(&self, parts: &[&str]) -> Result<(), LabError> {
         ensure(self.status == Some(1) && self.stdout.is_empty(), format!("not a clean failure\n{self}"))?;
-        ensure(self.stderr.starts_with("skybridge: "), format!("the failure does not say who speaks\n{self}"))?;
+        ensure(
+            self.stderr.starts_with("skybridge: "),
+            format!("the failure does not say who speaks\n{self}"),
+        )?;
         ensure(self.stderr.trim_end().lines().count() == 1, format!("more than one line\n{self}"))?;
         self.holds(&self.stderr, parts)
     }

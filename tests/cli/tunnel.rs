@@ -55,12 +55,18 @@ fn up_and_down(inside: &Entered) -> Result<(), LabError> {
         Ok(if down { Ok(()) } else { Err(format!("{peer:?}")) })
     };
     until("only one child is down", PATIENCE, || vpc_down(&pair.office))?;
-    ask(&pair.office, &["rekey", "cloud", "vpc"])?.fails(&["vpc", "not up", "`skybridge up cloud vpc` raises it"])?;
+    ask(&pair.office, &["rekey", "cloud", "vpc"])?.fails(&[
+        "vpc",
+        "not up",
+        "`skybridge up cloud vpc` raises it",
+    ])?;
     ask(&pair.office, &["up", "cloud", "vpc"])?.answers(&["cloud/vpc is up after "])?;
-    ask(&pair.office, &["down", "cloud"])?.answers(&["closed cloud; it stays down until `skybridge up cloud`"])?;
+    ask(&pair.office, &["down", "cloud"])?
+        .answers(&["closed cloud; it stays down until `skybridge up cloud`"])?;
     until("both ends are down", PATIENCE, || {
         let states = [pair.office.peer("cloud")?, pair.cloud.peer("office")?];
-        let down = states.iter().all(|peer| peer.ike.is_none() && peer.children.iter().all(|child| !child.up));
+        let down =
+            states.iter().all(|peer| peer.ike.is_none() && peer.children.iter().all(|child| !child.up));
         Ok(if down { Ok(()) } else { Err(format!("{states:?}")) })
     })
 }
@@ -101,10 +107,14 @@ fn json(inside: &Entered) -> Result<(), LabError> {
         serde_json::from_str(&said.stdout).map_err(|error| LabError::check(format!("{error}\n{said}")))?;
     let mut there = Vec::new();
     keys(&status, "", &mut there);
-    let missing: Vec<&str> = KEYS.split_whitespace().filter(|key| !there.iter().any(|there| there == key)).collect();
+    let missing: Vec<&str> =
+        KEYS.split_whitespace().filter(|key| !there.iter().any(|there| there == key)).collect();
     ensure(missing.is_empty(), format!("{missing:?} are gone\n{said}"))?;
     let peer = &status["peers"][0];
-    ensure(peer["state"] == "up" && peer["ike"]["role"] == "initiator" && peer["ike"]["nat"] == "both", said.to_string())?;
+    ensure(
+        peer["state"] == "up" && peer["ike"]["role"] == "initiator" && peer["ike"]["nat"] == "both",
+        said.to_string(),
+    )?;
     let spi = peer["children"][0]["spi_in"].as_str().unwrap_or_default();
     ensure(spi.len() == 8 && u32::from_str_radix(spi, 16).is_ok(), format!("{spi} is no SPI"))
 }
@@ -131,7 +141,8 @@ fn rekey(inside: &Entered) -> Result<(), LabError> {
 
 fn wrong_key(inside: &Entered) -> Result<(), LabError> {
     let pair = Pair::prepare(inside, &waiting())?;
-    fs::write(pair.office.config().with_file_name("office.psk"), "a key that the cloud does not have\n").unwrap();
+    fs::write(pair.office.config().with_file_name("office.psk"), "a key that the cloud does not have\n")
+        .unwrap();
     let mut pair = pair;
     pair.cloud.start_and_wait()?;
     pair.office.start_and_wait()?;
@@ -152,7 +163,11 @@ fn broken(inside: &Entered) -> Result<(), LabError> {
     let stream = pair.stream(200)?;
     let text = fs::read_to_string(pair.office.config()).unwrap();
     fs::write(pair.office.config(), text.replace("remote_id", "remote_di")).unwrap();
-    ask(&pair.office, &["reload"])?.refuses(&["the running one is kept", "error[unknown-key]", "did you mean `remote_id`?"])?;
+    ask(&pair.office, &["reload"])?.refuses(&[
+        "the running one is kept",
+        "error[unknown-key]",
+        "did you mean `remote_id`?",
+    ])?;
     fs::write(pair.office.config(), &text).unwrap();
     ask(&pair.office, &["reload"])?.answers(&["reloaded: nothing changed"])?;
     crate::pair::flows(&stream, 100, PATIENCE)?;

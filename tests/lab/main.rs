@@ -4,6 +4,7 @@
 //! user namespace; where neither is allowed the whole run fails and says why.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod bad_input;
 mod network;
 mod pair;
 mod recovery;
@@ -40,9 +41,16 @@ fn main() -> ExitCode {
 }
 
 fn trials(inside: Option<&'static Entered>) -> Vec<Trial> {
-    let all: Vec<Test> =
-        [underlay::TESTS, network::TESTS, rekey::TESTS, recovery::TESTS, system::TESTS, unprivileged::TESTS]
-            .concat();
+    let all: Vec<Test> = [
+        underlay::TESTS,
+        network::TESTS,
+        rekey::TESTS,
+        recovery::TESTS,
+        system::TESTS,
+        unprivileged::TESTS,
+        bad_input::TESTS,
+    ]
+    .concat();
     all.into_iter()
         .map(|(name, test)| {
             Trial::test(name, move || {

@@ -16,6 +16,14 @@ use crate::pki::{
 /// Below this many octets a pre-shared key is guessed too easily.
 const SHORT_PSK: usize = 16;
 
+/// What to do about a certificate that expires.
+const RENEW: &str =
+    "put a new one in its place (`skybridge genkey renew`, or your CA), then `skybridge reload`";
+
+/// What to do about a file that holds something else.
+const LOOK: &str =
+    "`openssl x509 -noout -text -in FILE` shows what a certificate's file holds, `openssl crl` a CRL's";
+
 /// Both ways of proof, each `None` where it could not be made (and an error says why).
 pub(super) fn check(
     auth: Option<AuthFile>,
@@ -226,9 +234,12 @@ fn prove(file: LocalAuthFile, at: &At, context: &mut Context<'_>) -> Option<Loca
         Ok(octets) => match PrivateKey::from_file(&octets, passphrase) {
             Ok(private) => Some(private),
             Err(error) => {
-                let hint = (matches!(error, PkiError::PassphraseNeeded))
-                    .then(|| "add `key_passphrase_file`".to_owned());
-                context.error(&key_at, "bad-key", error, hint);
+                let hint = if matches!(error, PkiError::PassphraseNeeded) {
+                    "add `key_passphrase_file`"
+                } else {
+                    "name our private key's file; `openssl pkey -noout -text -in FILE` shows what is in one"
+                };
+                context.error(&key_at, "bad-key", error, hint.to_owned());
                 None
             }
         },
@@ -244,7 +255,7 @@ fn prove(file: LocalAuthFile, at: &At, context: &mut Context<'_>) -> Option<Loca
     match LocalCertificate::new(&octets, private?) {
         Ok(local) => {
             if let Some(warning) = local.expiry_warning(context.unix_now) {
-                context.warning(&certificate_at, "expiring", warning, None);
+                context.warning(&certificate_at, "expiring", warning, RENEW.to_owned());
             }
             if local.not_before() > context.unix_now {
                 context.warning(
@@ -261,11 +272,12 @@ fn prove(file: LocalAuthFile, at: &At, context: &mut Context<'_>) -> Option<Loca
             Some(LocalAuth::Certificate(Arc::new(local.with_rsa_padding(padding))))
         }
         Err(error @ PkiError::KeyMismatch { .. }) => {
-            context.error(&key_at, "key-mismatch", error, None);
+            let hint = "name the key that the certificate was issued for, or the certificate of this key";
+            context.error(&key_at, "key-mismatch", error, hint.to_owned());
             None
         }
         Err(error) => {
-            context.error(&certificate_at, "bad-certificate", error, None);
+            context.error(&certificate_at, "bad-certificate", error, LOOK.to_owned());
             None
         }
     }
@@ -315,7 +327,7 @@ fn believe(file: RemoteAuthFile, at: &At, context: &mut Context<'_>) -> Option<R
                 }
                 Ok(octets) => {
                     if let Err(error) = add(&mut trust, &octets) {
-                        context.error(&at, "bad-certificate", error, None);
+                        context.error(&at, "bad-certificate", error, LOOK.to_owned());
                         failed = true;
                     }
                 }
@@ -336,7 +348,7 @@ fn believe(file: RemoteAuthFile, at: &At, context: &mut Context<'_>) -> Option<R
         Some(RevocationFile::WhereCovered) => RevocationPolicy::WhereCovered,
     });
     for warning in trust.expiry_warnings(context.unix_now) {
-        context.warning(at, "expiring", warning, None);
+        context.warning(at, "expiring", warning, RENEW.to_owned());
     }
     let policy =
         SignaturePolicy { allow_sha1: allow_sha1_signatures.unwrap_or(false), ..SignaturePolicy::default() };

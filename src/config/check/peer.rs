@@ -3,6 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// How identities are written.
+const IDENTITIES: &str = "write a host name, an address, user@host, a distinguished name such as \"C=CH, O=Example, CN=office\", or \"keyid:HEX\"";
+
 use super::child::{self, Inherited, limits, proposals, start_of};
 use super::{Context, auth, endpoint, is_name};
 use crate::config::file::{
@@ -274,7 +277,7 @@ fn identities(
     let local_id = match (local, auth.0) {
         (Some(text), auth) => match Identity::parse(text) {
             Err(error) => {
-                context.error(&local_at, "bad-identity", error, None);
+                context.error(&local_at, "bad-identity", error, IDENTITIES.to_owned());
                 None
             }
             Ok(identity) => {
@@ -297,7 +300,7 @@ fn identities(
     let remote_id = match (remote, address) {
         (Some(text), _) => match IdentityPattern::parse(text) {
             Err(error) => {
-                context.error(&remote_at, "bad-identity", error, None);
+                context.error(&remote_at, "bad-identity", error, IDENTITIES.to_owned());
                 None
             }
             Ok(pattern) => Some(pattern),
