@@ -76,10 +76,10 @@ impl Folder {
 
 fn good(_: &Entered) -> Result<(), LabError> {
     let folder = Folder::new()?;
-    folder.check(PEER)?.answers(&["skybridge.toml: 1 peer with 1 child, 0 warnings"])?;
+    folder.check(PEER)?.answers(&["skybridge.toml is usable: 1 peer, 1 child, 0 warnings"])?;
     let mut set = command(&["check"]);
     set.current_dir(folder.path()).env("SKYBRIDGE_CONFIG", "skybridge.toml");
-    finish(set)?.answers(&["skybridge.toml: 1 peer with 1 child, 0 warnings"])
+    finish(set)?.answers(&["skybridge.toml is usable: 1 peer, 1 child, 0 warnings"])
 }
 
 fn missing(_: &Entered) -> Result<(), LabError> {
@@ -312,7 +312,7 @@ fn without_place(_: &Entered) -> Result<(), LabError> {
     let folder = Folder::new()?;
     let said = folder.check("[endpoint]\nname = \"x\"\n")?;
     ensure(
-        said.status == Some(0) && said.stdout.contains("0 peers with 0 children, 1 warning"),
+        said.status == Some(0) && said.stdout.contains("0 peers, 0 children, 1 warning"),
         said.to_string(),
     )?;
     ensure(said.stderr.contains("warning[no-peers]: no peer is configured"), said.to_string())?;

@@ -118,7 +118,7 @@ fn second(_: &Entered) -> Result<(), LabError> {
     ensure(!left.exists(), "the second one's socket was left behind")?;
     // The first one did not notice, and neither did its routes.
     daemon.alive()?;
-    ask(&daemon, &["status"])?.answers(&["solo skybridge"])?;
+    ask(&daemon, &["status"])?.answers(&["solo: skybridge"])?;
     daemon.stop()?;
     // A socket that a dead daemon left is no daemon.
     daemon.start_and_wait()?;
@@ -133,7 +133,7 @@ fn status(_: &Entered) -> Result<(), LabError> {
     let daemon = started()?;
     let table = ask(&daemon, &["status"])?;
     table.answers(&[
-        &format!("solo skybridge {} up ", env!("CARGO_PKG_VERSION")),
+        &format!("solo: skybridge {}, up for ", env!("CARGO_PKG_VERSION")),
         "device skybridge0",
         "PEER",
         "REMOTE NET",
@@ -227,7 +227,7 @@ fn reload(_: &Entered) -> Result<(), LabError> {
     change(&daemon, "name = \"solo\"", "name = \"renamed\"");
     change(&daemon, nets, &nets.replace("10.5", "10.6"));
     ask(&daemon, &["reload"])?.answers(&["reloaded: changed third; applied endpoint.name\n"])?;
-    ask(&daemon, &["status"])?.answers(&["renamed skybridge"])?;
+    ask(&daemon, &["status"])?.answers(&["renamed: skybridge"])?;
     change(&daemon, "[endpoint]", "[endpoint]\nike_port = 1500");
     ask(&daemon, &["reload"])?.answers(&["reloaded: not before a restart: endpoint.ike_port\n"])?;
     ensure(daemon.last_words(5).contains("not before a restart: endpoint.ike_port"), daemon.last_words(5))

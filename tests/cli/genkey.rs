@@ -37,7 +37,7 @@ fn psk(_: &Entered) -> Result<(), LabError> {
     let (ca, key) = ("./office.psk", fs::read_to_string(folder.join("office.psk")).unwrap());
     fs::write(folder.join("skybridge.toml"), crate::check::PEER.replace("./key", ca)).unwrap();
     let said = skybridge_in(folder, &["check", "--config", "skybridge.toml"])?;
-    said.answers(&["1 peer "])?;
+    said.answers(&["1 peer, "])?;
     ensure(!said.stdout.contains(key.trim()), "the key is shown")
 }
 
