@@ -1,7 +1,7 @@
 //! The composition root: starts, joins and stops the parts; the only place that knows them all.
 //!
 //! [`run`] reads the configuration, gives up privileges, opens the devices and hands over to one
-//! event loop ([`core`]) that owns the engine. The packet path runs on its own threads; netlink,
+//! event loop (`core.rs`) that owns the engine. The packet path runs on its own threads; netlink,
 //! name resolution and inspection run in tasks, so that nothing slow stands between a datagram and
 //! its answer.
 

@@ -93,8 +93,7 @@ impl Daemon {
             .into_iter()
             .flat_map(|status| &status.ike_sas)
             .flat_map(|sa| &sa.children)
-            .filter(|child| child.child == *name && child.outbound_active)
-            .next_back();
+            .rfind(|child| child.child == *name && child.outbound_active);
         let configured = settings.ike.child(name);
         let traffic = self.engine.sad().traffic(peer, name);
         let last_in = self.engine.sad().last_inbound(peer, name);
