@@ -13,7 +13,7 @@ use skybridge::esp::{ChildId, Report};
 use skybridge::ike::{ChildLifetime, CollisionStats, Command, IkeCounters, IkeLifetime, StartPolicy};
 
 use crate::net::{Link, Nat};
-use crate::pair::{A, B, Pair, Plan, child_name, esp, ike, no_limits};
+use crate::pair::{A, B, Pair, Plan, child_name, esp, ike, inner, no_limits};
 use crate::random::Dice;
 
 const SEEDS: u64 = 1_000;
@@ -40,6 +40,11 @@ struct Totals {
 
 impl Totals {
     fn take(&mut self, pair: &Pair) {
+        let refused: u64 = pair.hosts.iter().map(|host| host.counters().authentication_failed).sum();
+        if refused > 0 {
+            let texts: Vec<_> = pair.hosts.iter().flat_map(|host| &host.refusals).take(4).collect();
+            println!("seed {} has refusals: {texts:?}", self.seeds);
+        }
         for host in &pair.hosts {
             self.collisions.add(&host.collisions());
             self.counters.add(&host.counters());
@@ -117,6 +122,12 @@ impl Run {
                 end.peer.ike_lifetime = ike;
                 end.peer.children.iter_mut().for_each(|child| child.lifetime = lifetime);
             });
+        }
+        if dice.chance(0.2) {
+            plan = plan.both(|end| end.peer.fragment_size = 200);
+        }
+        if dice.chance(0.15) {
+            plan = plan.both(|end| end.settings.cookie_threshold_per_address = 0);
         }
         let natted = dice.chance(0.3);
         if natted {
@@ -295,6 +306,11 @@ impl Run {
             return Err(self.pair.complaint().unwrap_or_default());
         }
         let calm = self.pair.now - before;
+        if self.natted {
+            // A mapping that was changed last is learnt from the first packet of the side behind it.
+            self.pair.send_inner(A, inner(A, 0), inner(B, 0));
+            self.pair.seconds(1);
+        }
         if let Some(complaint) = self.pair.probe_traffic() {
             return Err(complaint);
         }

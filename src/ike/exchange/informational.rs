@@ -191,6 +191,7 @@ impl Established {
             _ => {}
         }
         debug_assert!(!crossed || phase == ChildPhase::Deleting);
+        self.revive_sibling(id);
         self.finish_child(ctx, id, reason);
         (!crossed).then(|| inbound.to_be_bytes().to_vec())
     }

@@ -234,16 +234,29 @@ impl Established {
         }
     }
 
-    /// Before a Child SA stops sending: its youngest live sibling takes over.
+    /// Before a Child SA ends: unless another one of its name sends already, the youngest live one does.
     fn hand_over(&mut self, ctx: &mut Context<'_>, id: ChildSaId) {
-        let Some(child) = self.children.get(&id).filter(|child| child.outbound_active) else { return };
-        let heir = self
-            .children
-            .values()
-            .rev()
-            .find(|other| other.id != id && other.name == child.name && other.is_live());
-        if let Some(heir) = heir.map(|heir| heir.id) {
+        let Some(child) = self.children.get(&id) else { return };
+        let siblings =
+            || self.children.values().rev().filter(|other| other.id != id && other.name == child.name);
+        if siblings().any(|other| other.outbound_active) {
+            return;
+        }
+        if let Some(heir) = siblings().find(|other| other.is_live()).map(|heir| heir.id) {
             self.activate(ctx, heir);
+        }
+    }
+
+    /// The peer deletes the only live Child SA of its name: the youngest that was to make room for it is not
+    /// replaced after all.
+    pub(crate) fn revive_sibling(&mut self, id: ChildSaId) {
+        let Some(child) = self.children.get(&id).filter(|child| child.is_live()) else { return };
+        let name = child.name.clone();
+        let mut siblings = self.children.values_mut().rev().filter(|other| other.id != id && other.name == name);
+        let heir = siblings.find(|other| matches!(other.phase, ChildPhase::Live | ChildPhase::Replaced));
+        if let Some(heir) = heir.filter(|heir| !heir.is_live()) {
+            heir.phase = ChildPhase::Live;
+            heir.close_by = None;
         }
     }
 
