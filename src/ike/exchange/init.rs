@@ -201,6 +201,8 @@ impl Starting {
                     self.ke = ke;
                     self.send(core, ctx);
                 }
+                // Said twice: it is what we do already.
+                Some(group) if group == self.ke.group() => {}
                 _ => self.refuse(core, ctx, format!("the peer wants a key exchange group that is not in our offer (INVALID_KE_PAYLOAD {:?})", notify.data)),
             }
         } else if let Some(error) = contents.error() {
