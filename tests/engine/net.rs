@@ -81,7 +81,6 @@ impl Default for Link {
 pub enum Select {
     Any,
     Ike,
-    Esp,
     Request(ExchangeType),
     Response(ExchangeType),
     /// Datagrams that are sent through the socket for IKE without marker.
@@ -96,7 +95,6 @@ impl Select {
         match self {
             Self::Any => true,
             Self::Ike => matches!(packet.kind(), Kind::Ike { .. }),
-            Self::Esp => matches!(packet.kind(), Kind::Esp(_)),
             Self::Request(exchange) => is(exchange, false),
             Self::Response(exchange) => is(exchange, true),
             Self::Plain => !packet.encapsulated,
@@ -311,9 +309,5 @@ impl Net {
                 }
             }
         }
-    }
-
-    pub fn in_flight(&self) -> usize {
-        self.flights.len()
     }
 }

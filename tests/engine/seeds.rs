@@ -40,11 +40,6 @@ struct Totals {
 
 impl Totals {
     fn take(&mut self, pair: &Pair) {
-        let refused: u64 = pair.hosts.iter().map(|host| host.counters().authentication_failed).sum();
-        if refused > 0 {
-            let texts: Vec<_> = pair.hosts.iter().flat_map(|host| &host.refusals).take(4).collect();
-            println!("seed {} has refusals: {texts:?}", self.seeds);
-        }
         for host in &pair.hosts {
             self.collisions.add(&host.collisions());
             self.counters.add(&host.counters());

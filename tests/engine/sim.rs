@@ -200,21 +200,6 @@ impl Sim {
         self.run_for(Duration::from_millis(millis));
     }
 
-    /// Runs until something holds, at most for `span`; tells whether it does.
-    pub fn run_while_not(&mut self, span: Duration, mut holds: impl FnMut(&Self) -> bool) -> bool {
-        let end = self.now + span;
-        while !holds(self) {
-            match self.next().filter(|at| *at <= end) {
-                Some(at) => self.step(at),
-                None => {
-                    self.now = end;
-                    return holds(self);
-                }
-            }
-        }
-        true
-    }
-
     pub fn command(&mut self, host: usize, command: Command) -> Result<(), CommandError> {
         let name = self.hosts[host].name;
         self.say(|| format!("{name} is told {command:?}"));

@@ -338,3 +338,22 @@ fn a_rekey_may_not_change_the_selectors() {
     assert_eq!(children.len(), 1);
     assert_eq!(children[0].remote_ts.to_string(), crate::pair::selectors("10.2.0.0/25").to_string());
 }
+
+#[test]
+fn a_child_made_twice_of_which_the_newer_one_is_deleted_still_sends() {
+    // A's request for the child is late; B makes it meanwhile. Whichever is given up, both ends still send.
+    for seed in 0..12 {
+        let mut pair = Plan::new(2).seed(seed).up();
+        pair.down(A, Some(0));
+        pair.seconds(10);
+        pair.hold(A, REQUEST);
+        pair.raise(A, Some(0));
+        pair.raise(B, Some(0));
+        pair.millis(500);
+        pair.rekey_child(B, 0);
+        pair.millis(5);
+        pair.release();
+        pair.seconds(60);
+        pair.assert_healthy();
+    }
+}

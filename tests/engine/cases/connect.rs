@@ -166,6 +166,22 @@ fn cookie_and_invalid_ke_converge_in_either_order() {
     pair.assert_healthy();
 }
 
+#[test]
+fn invalid_ke_and_cookie_demands_that_come_twice_do_no_harm() {
+    let plan = suspicious(Plan::new(1))
+        .with(A, |end| end.peer.ike = ike("aes128gcm16-prfsha256-x25519-ecp256"))
+        .with(B, |end| end.peer.ike = ike("aes128gcm16-prfsha256-ecp256"));
+    let mut pair = plan.build();
+    pair.rule(B, INIT_ANSWER, Action::Duplicate(Duration::from_millis(50)), usize::MAX);
+    // The answer that counts comes only after the first retransmission.
+    pair.net.rules.push(crate::net::Rule { from: A, select: INIT, action: Action::Drop, skip: 2, count: 1 });
+    pair.start();
+    pair.seconds(4);
+    assert!(pair.probe_traffic().is_none());
+    assert_eq!(pair.hosts[A].counters().attempts, 1);
+    assert_eq!((pair.hosts[A].counters().cookies_received, pair.hosts[A].counters().invalid_ke_received), (1, 1));
+}
+
 /// An IKE_SA_INIT request as A's, of somebody else and with a group that B takes.
 fn strangers_request(pair: &Pair, from: &str) -> Packet {
     let mut plan = Plan::new(1).seed(99).with(A, |end| end.peer.ike = pair.hosts[B].setup.peers[0].ike.ike.clone()).build();
