@@ -13,13 +13,19 @@ use skybridge::wire::ip::{Ecn, InnerPacket};
 
 use crate::random::{SharedScript, SimRandom};
 
+/// An IKE SA's SPIs, the initiator's first.
+pub type IkeSpis = ([u8; 8], [u8; 8]);
+
+/// An ESP packet with the source address it is to have, if any, and its destination.
+pub type Sealed = (Option<IpAddr>, SocketAddr, Vec<u8>);
+
 /// Keys as an engine logged them.
 #[derive(Default)]
 pub struct Keys {
     /// By SPI: encryption and integrity key.
     pub esp: BTreeMap<u32, (Vec<u8>, Vec<u8>)>,
     /// By SPI pair: all four keys.
-    pub ike: BTreeMap<([u8; 8], [u8; 8]), Vec<Vec<u8>>>,
+    pub ike: BTreeMap<IkeSpis, Vec<Vec<u8>>>,
 }
 
 /// What a host starts with, again after a restart.
@@ -165,7 +171,7 @@ impl Host {
 
     /// Seals an inner packet by the snapshot. Gives source, destination and ESP packet, and what is to be
     /// reported.
-    pub fn seal(&mut self, at: Duration, packet: &[u8]) -> (Option<(Option<IpAddr>, SocketAddr, Vec<u8>)>, Vec<Report>) {
+    pub fn seal(&mut self, at: Duration, packet: &[u8]) -> (Option<Sealed>, Vec<Report>) {
         let millis = millis(at);
         let view = InnerPacket::parse(packet).unwrap();
         let mut reports = Vec::new();

@@ -350,12 +350,12 @@ impl Pair {
         }
         let [a, b] = [&self.hosts[A].keys, &self.hosts[B].keys];
         let ike = spis(&sas[0]);
-        if a.ike.get(&ike).is_none() || a.ike.get(&ike) != b.ike.get(&ike) {
+        if !a.ike.contains_key(&ike) || a.ike.get(&ike) != b.ike.get(&ike) {
             return Some("the IKE keys differ".to_owned());
         }
         for (_, inbound, outbound) in pairs(&sas[0], false) {
             for spi in [inbound, outbound] {
-                if a.esp.get(&spi).is_none() || a.esp.get(&spi) != b.esp.get(&spi) {
+                if !a.esp.contains_key(&spi) || a.esp.get(&spi) != b.esp.get(&spi) {
                     return Some(format!("the keys of {spi:08x} differ"));
                 }
             }
