@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use skybridge::pki::{
     CertificateInfo, Identity, IdentityPattern, PeerCertificate, PrivateKey, SignaturePolicy, TrustStore,
+    identity,
 };
 use skybridge::wire::ike::registry::{AuthMethod, IdType};
 
@@ -37,7 +38,7 @@ static PEERS: LazyLock<Vec<PeerCertificate>> = LazyLock::new(|| {
 fuzz_target!(|octets: &[u8]| {
     let [choice, rest @ ..] = octets else { return };
     match choice {
-        0 => identity(rest),
+        0 => id(rest),
         1 => text(rest),
         2 => certificate(rest),
         3 => {
@@ -60,7 +61,7 @@ fuzz_target!(|octets: &[u8]| {
     }
 });
 
-fn identity(octets: &[u8]) {
+fn id(octets: &[u8]) {
     let [kind, data @ ..] = octets else { return };
     let identity = Identity::new(IdType(*kind), data);
     assert!(!identity.to_string().chars().any(char::is_control));
@@ -72,8 +73,12 @@ fn text(octets: &[u8]) {
     let Ok(text) = std::str::from_utf8(octets) else { return };
     let _ = IdentityPattern::parse(text);
     if let Ok(identity) = Identity::parse(text) {
-        let again = Identity::parse(&identity.to_string()).expect("what is printed reads back");
-        assert!(again.matches(&identity));
+        let printed = identity.to_string();
+        // Escapes are longer than what they stand for.
+        if printed.len() <= identity::MAX_TEXT {
+            let again = Identity::parse(&printed).expect("what is printed reads back");
+            assert!(again.matches(&identity));
+        }
     }
 }
 
