@@ -33,7 +33,7 @@ test-long: export SKYBRIDGE_LONG = 1
 test-long:
 	@tests/setup.sh test
 	$(CARGO) test --locked
-	$(MAKE) fuzz FUZZ_SECONDS=600
+	$(MAKE) fuzz FUZZ_SECONDS=120
 
 bench:
 	@tests/setup.sh demo
