@@ -3,7 +3,7 @@
 use std::{
     fmt::Write,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Mutex, PoisonError},
 };
 
@@ -28,7 +28,7 @@ impl Report {
 
     /// Writes the table if told so by `SKYBRIDGE_WRITE_DOCS=1`, and compares it otherwise.
     pub fn publish(&self, cases: &[Case]) -> Result<(), String> {
-        let path = PathBuf::from(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/interoperability.md"));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/interoperability.md");
         let text = self.table(cases);
         if std::env::var("SKYBRIDGE_WRITE_DOCS").is_ok_and(|value| value == "1") {
             return fs::write(&path, text).map_err(|error| format!("write {}: {error}", path.display()));
