@@ -241,3 +241,43 @@ fn inner_packet() {
     }
     committed("inner_packet", &seeds);
 }
+
+/// Behind the integrity check: whom it goes to and what that end is doing, then messages, each with its
+/// choices, the first payload's type, its length and its chain.
+#[test]
+fn ike_sealed() {
+    let message = |flags: u8, payloads: &[Payload]| {
+        let (first, octets) = encode_chain(payloads);
+        let length = u16::try_from(octets.len()).unwrap().to_be_bytes();
+        [&[flags, first.0][..], &length, &octets].concat()
+    };
+    let chains = chains();
+    let (auth, rekey, delete) = (&chains[0].1, &chains[1].1, &chains[2].1);
+    let (create, informational, response, fragments) = (1, 2, 4, 16);
+    let half_open = 1;
+    let (to_initiator, to_responder) = (2, 3);
+    let (rekeying_ike, rekeying_child, deleting) = (4, 8, 12);
+    let seeds = vec![
+        ("auth", [vec![half_open], message(0, auth)].concat()),
+        ("auth_fragments", [vec![half_open], message(fragments, auth)].concat()),
+        ("rekey", [vec![to_responder], message(create, rekey), message(informational, delete)].concat()),
+        (
+            "rekey_crossing",
+            [vec![to_initiator | rekeying_child], message(create, rekey), message(create | response, rekey)]
+                .concat(),
+        ),
+        ("rekey_ike_answer", [vec![to_responder | rekeying_ike], message(create | response, rekey)].concat()),
+        (
+            "delete_crossing",
+            [
+                vec![to_initiator | deleting],
+                message(informational, delete),
+                message(informational | response, delete),
+            ]
+            .concat(),
+        ),
+        ("dpd", [vec![to_responder], message(informational, &[])].concat()),
+        ("configuration", [vec![to_responder], message(informational, &chains[3].1)].concat()),
+    ];
+    committed("ike_sealed", &seeds);
+}
