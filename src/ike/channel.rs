@@ -58,6 +58,8 @@ pub(crate) struct Channel {
     pub(crate) window: Window,
     /// Whether both ends understand [RFC 7383](https://www.rfc-editor.org/rfc/rfc7383).
     pub(crate) fragmentation: bool,
+    /// Whether the peer takes fragments in every exchange for certain: it is one of us.
+    pub(crate) kin: bool,
     requests: Reassembly,
     responses: Reassembly,
 }
@@ -87,6 +89,7 @@ impl Channel {
             counter: 0,
             window,
             fragmentation: false,
+            kin: false,
             requests: Reassembly::default(),
             responses: Reassembly::default(),
         })

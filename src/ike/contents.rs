@@ -31,6 +31,8 @@ pub struct Contents {
     pub notifies: Vec<Notify>,
     /// D.
     pub deletes: Vec<(ProtocolId, Vec<Vec<u8>>)>,
+    /// V.
+    pub vendors: Vec<Vec<u8>>,
 }
 
 /// Why a chain has no meaning.
@@ -99,8 +101,11 @@ impl Contents {
                     contents.deletes.push((protocol, spis));
                     false
                 }
-                Payload::VendorId(_)
-                | Payload::Configuration { .. }
+                Payload::VendorId(vendor) => {
+                    contents.vendors.push(vendor);
+                    false
+                }
+                Payload::Configuration { .. }
                 | Payload::Eap(_)
                 | Payload::Encrypted(_)
                 | Payload::EncryptedFragment { .. }

@@ -12,7 +12,7 @@ use crate::ike::contents::Contents;
 use crate::ike::context::jitter;
 use crate::ike::event::{Datagram, Event};
 use crate::ike::exchange::auth::HalfOpen;
-use crate::ike::exchange::init::{Agreed, capabilities};
+use crate::ike::exchange::init::{Agreed, capabilities, is_kin};
 use crate::ike::nat::{self, Path};
 use crate::ike::sa::{Core, IkeSa, State};
 use crate::ike::time::Now;
@@ -194,6 +194,7 @@ impl Endpoint {
             }
         };
         channel.fragmentation = contents.has(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
+        channel.kin = is_kin(&contents);
         let mut payloads = vec![
             Payload::SecurityAssociation(vec![selected.answer(Vec::new())]),
             Payload::KeyExchange { group: suite.group.id(), data: own_public },

@@ -244,6 +244,7 @@ impl Starting {
             spi: header.responder_spi,
             view,
             fragmentation: contents.has(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED),
+            kin: is_kin(contents),
             hashes: contents
                 .notify(NotifyType::SIGNATURE_HASH_ALGORITHMS)
                 .map(|notify| auth::announced_hashes(&notify.data)),
@@ -281,6 +282,7 @@ impl Starting {
             Err(error) => return fail(core, error.to_string()),
         };
         channel.fragmentation = checked.fragmentation;
+        channel.kin = checked.kin;
         core.remote_spi = checked.spi;
         core.path.nat = checked.view;
         if !core.path.encapsulated {
@@ -309,12 +311,23 @@ struct Checked {
     spi: IkeSpi,
     view: nat::NatView,
     fragmentation: bool,
+    kin: bool,
     hashes: Option<Vec<HashAlgorithmId>>,
 }
 
-/// What we can do, told in both roles.
-pub(crate) fn capabilities() -> [Payload; 2] {
+/// Names the product to a peer that is the same one
+/// ([RFC 7296 section 3.12](https://www.rfc-editor.org/rfc/rfc7296#section-3.12)).
+const VENDOR_ID: &[u8] = b"Skybridge IKEv2 1";
+
+/// Whether the peer is the same product.
+pub(crate) fn is_kin(contents: &Contents) -> bool {
+    contents.vendors.iter().any(|vendor| vendor == VENDOR_ID)
+}
+
+/// What we are and can do, told in both roles.
+pub(crate) fn capabilities() -> [Payload; 3] {
     [
+        Payload::VendorId(VENDOR_ID.to_vec()),
         Payload::Notify(Notify::new(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, Vec::new())),
         Payload::Notify(Notify::new(NotifyType::SIGNATURE_HASH_ALGORITHMS, auth::our_hashes())),
     ]

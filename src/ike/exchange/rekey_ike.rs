@@ -140,6 +140,7 @@ impl Established {
         let mut channel = Channel::new(&new.suite, &keys, new.spis, new.initiator, Window::default())
             .map_err(|error| error.to_string())?;
         channel.fragmentation = self.channel.fragmentation;
+        channel.kin = self.channel.kin;
         log_keys(ctx, new.suite, &keys, spi_i, spi_r);
         let birth = Birth {
             channel,

@@ -276,7 +276,9 @@ impl Established {
 
     fn next_mtu_step(&mut self, core: &Core, ctx: &mut Context<'_>) {
         let Some(limits) = self.peer.timing.mtu_probe else { return };
-        if !self.channel.fragmentation {
+        // Over IPv6 a probe that does not fit can only be taken back by fragments, and some peers drop those.
+        let recoverable = core.path.remote.is_ipv4() || self.channel.kin;
+        if !self.channel.fragmentation || !recoverable {
             return;
         }
         match self.mtu.next(limits) {
