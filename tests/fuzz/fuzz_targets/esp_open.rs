@@ -4,7 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use skybridge::crypto::{Cipher, DirectionKeys, EspSuite, Secret};
-use skybridge::esp::{ChildId, InboundConfig, InboundSa, Limits, Path, PathState, SaSelectors};
+use skybridge::esp::{
+    ChildId, InboundConfig, InboundSa, Limits, Path, PathState, SaSelectors, Treatment,
+};
 use skybridge::policy::{SelectorSet, TrafficSelector};
 use skybridge::wire::esp::EspHeader;
 use skybridge::wire::ip::{Ecn, InnerPacket};
@@ -33,7 +35,7 @@ fuzz_target!(|octets: &[u8]| {
             remote: set(["10.2.0.0/16", "fd02::/16"]),
         },
         replay_window: 64,
-        max_inner_mtu: None,
+        treatment: Treatment::default(),
     })
     .unwrap();
     let outer = Ecn::from_bits(choice >> 1);
