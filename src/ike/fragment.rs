@@ -107,3 +107,6 @@ impl Reassembly {
         self.0.as_ref().map_or(0, |partial| partial.parts.len())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,7 @@ impl Window {
     }
 
     pub(crate) fn classify(&self, id: u32) -> Slot {
-        if id == self.expected {
+        if id == self.expected && id != u32::MAX {
             Slot::Fresh
         } else if self.expected.checked_sub(1) == Some(id) && self.response.is_some() {
             Slot::Repeat
@@ -99,15 +99,39 @@ impl Window {
         self.response.as_deref()
     }
 
-    /// The next request would use the last message ID there is; the SA must be replaced before.
+    /// Only a Delete of the IKE SA may still be sent: message IDs never start again
+    /// ([RFC 7296 section 2.2](https://www.rfc-editor.org/rfc/rfc7296#section-2.2)).
+    pub(crate) fn spent(&self) -> bool {
+        self.next >= u32::MAX - 1
+    }
+
+    /// The message IDs are nearly used up; the SA must be replaced before they are.
     pub(crate) fn exhausted(&self) -> bool {
         self.next >= u32::MAX - 16 || self.expected >= u32::MAX - 16
     }
 }
 
 #[cfg(test)]
+impl Window {
+    /// As if that many requests had gone each way.
+    pub(crate) fn jump(&mut self, to: u32) {
+        (self.next, self.expected) = (to, to);
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_message_id_is_never_accepted_again_and_again() {
+        let mut window = Window::default();
+        window.jump(u32::MAX - 1);
+        assert_eq!(window.classify(u32::MAX - 1), Slot::Fresh);
+        window.answered(Vec::new());
+        assert_eq!(window.classify(u32::MAX), Slot::Outside);
+        assert_eq!(window.classify(u32::MAX - 1), Slot::Repeat);
+    }
 
     #[test]
     fn only_the_next_and_the_last_request_are_answered() {

@@ -391,6 +391,16 @@ impl Endpoint {
     }
 }
 
+#[cfg(test)]
+impl Endpoint {
+    /// As if that many requests had gone each way on every IKE SA.
+    pub(crate) fn jump_message_ids(&mut self, to: u32) {
+        for established in self.sas.values_mut().filter_map(IkeSa::established_mut) {
+            established.channel.window.jump(to);
+        }
+    }
+}
+
 /// A datagram back to where one came from, from the address that it was sent to.
 fn reply(datagram: &Datagram<'_>, octets: Vec<u8>) -> Transmit {
     Transmit {

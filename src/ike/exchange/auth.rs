@@ -24,6 +24,9 @@ use crate::wire::ike::{Identification, Message, Notify, Payload, ProposalBody};
 use super::init::Agreed;
 use super::negotiate::{self, Refusal};
 
+/// Octets of a peer's identity.
+const MAX_IDENTITY: usize = 1024;
+
 /// What an attempt is to bring.
 #[derive(Clone, Debug)]
 pub(crate) struct Intention {
@@ -200,7 +203,7 @@ impl Authenticating {
     fn verify(&self, ctx: &Context<'_>, contents: &Contents) -> Result<(Identity, Proven), String> {
         let payload =
             contents.id_responder.as_ref().ok_or("the peer's IKE_AUTH response has no IDr payload")?;
-        let id = Identity::new(payload.kind, payload.data.clone());
+        let id = identity(payload)?;
         if !self.peer.remote_id.matches(&id) {
             return Err(format!(
                 "the peer says it is {id}, but {} is configured",
@@ -391,9 +394,9 @@ impl HalfOpen {
             .id_initiator
             .as_ref()
             .ok_or((None, "the IKE_AUTH request has no IDi payload".to_owned()))?;
-        let id = Identity::new(payload.kind, payload.data.clone());
-        let asked =
-            contents.id_responder.as_ref().map(|payload| Identity::new(payload.kind, payload.data.clone()));
+        let id = identity(payload).map_err(|reason| (None, reason))?;
+        let asked = contents.id_responder.as_ref().map(identity).transpose();
+        let asked = asked.map_err(|reason| (None, reason))?;
         let body = payload.body();
         let agreed = &self.agreed;
         let claim = Claim {
@@ -519,7 +522,7 @@ fn first_child(
     ctx: &mut Context<'_>,
     agreed: &Agreed,
     contents: &Contents,
-) -> Result<(Made, [Payload; 3]), Refusal> {
+) -> Result<(Made, Vec<Payload>), Refusal> {
     let agreement = negotiate::respond(&established.peer, contents, None, true)?;
     let keys = ChildKeys::derive(
         agreed.suite.prf,
@@ -531,7 +534,7 @@ fn first_child(
     )
     .map_err(|error| Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, error.to_string()))?;
     let inbound_spi = ctx.registry.child_spi(ctx.random);
-    let answer = negotiate::answer_payloads(&agreement, inbound_spi);
+    let answer = negotiate::answer_payloads(&agreement, inbound_spi, Vec::new());
     let made = Made {
         config: agreement.config,
         suite: agreement.selected.suite,
@@ -581,6 +584,14 @@ fn become_established(
         confirmed: true,
     };
     Established::new(ctx, birth)
+}
+
+/// What a peer says about itself. One of a length that nobody configures would only fill the log.
+fn identity(payload: &Identification) -> Result<Identity, String> {
+    if payload.data.len() > MAX_IDENTITY {
+        return Err(format!("the peer's identity of {} octets is too long", payload.data.len()));
+    }
+    Ok(Identity::new(payload.kind, payload.data.clone()))
 }
 
 fn id_to_send(peer: &PeerConfig) -> Identity {

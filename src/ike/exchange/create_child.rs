@@ -419,7 +419,7 @@ impl Established {
             .ok_or_else(|| Refusal::new(NotifyType::INVALID_SYNTAX, "the request has no nonce"))?;
         let agreement = negotiate::respond(&self.peer, contents, rekeyed, false)?;
         let suite = agreement.selected.suite;
-        let mut payloads = Vec::new();
+        let mut public_value = None;
         let shared = match (suite.group, &contents.ke) {
             (None, _) => None,
             (Some(group), Some((sent, public))) if group.id() == *sent => {
@@ -427,7 +427,8 @@ impl Established {
                     .random
                     .key_exchange(group)
                     .map_err(|error| Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, error.to_string()))?;
-                payloads.push(Payload::KeyExchange { group: group.id(), data: ke.public_value().to_vec() });
+                public_value =
+                    Some(Payload::KeyExchange { group: group.id(), data: ke.public_value().to_vec() });
                 Some(
                     ke.agree(public)
                         .map_err(|error| Refusal::new(NotifyType::INVALID_SYNTAX, error.to_string()))?,
@@ -442,9 +443,8 @@ impl Established {
         let keys = ChildKeys::derive(self.suite.prf, &self.sk_d, &suite, shared.as_ref(), &nonce, &own_nonce)
             .map_err(|error| Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, error.to_string()))?;
         let inbound_spi = ctx.registry.child_spi(ctx.random);
-        let [sa, tsi, tsr] = negotiate::answer_payloads(&agreement, inbound_spi);
-        payloads.splice(0..0, [sa, Payload::Nonce(own_nonce.clone())]);
-        payloads.extend([tsi, tsr]);
+        let between = std::iter::once(Payload::Nonce(own_nonce.clone())).chain(public_value).collect();
+        let payloads = negotiate::answer_payloads(&agreement, inbound_spi, between);
         let _ = core;
         let made = Made {
             config: agreement.config,

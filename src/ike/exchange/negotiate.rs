@@ -30,6 +30,8 @@ pub(crate) struct Agreement {
     pub(crate) peer_spi: u32,
     pub(crate) local_ts: SelectorSet,
     pub(crate) remote_ts: SelectorSet,
+    /// Another configured child would take some of what narrowing has cut off.
+    pub(crate) more: bool,
 }
 
 fn spi_of(proposals: &[ProposalBody], number: u8) -> Option<u32> {
@@ -82,13 +84,26 @@ pub(crate) fn respond(
         Refusal::new(NotifyType::NO_PROPOSAL_CHOSEN, format!("child {}: {none}", config.name))
     })?;
     let peer_spi = spi_of(proposals, selected.number).ok_or_else(|| syntax("usable SPI"))?;
+    let more = !narrowed.whole && rekeyed.is_none() && leaves_more(peer, config, &asked_local, &asked_remote);
     Ok(Agreement {
         config: config.clone(),
         selected,
         peer_spi,
         local_ts: narrowed.local,
         remote_ts: narrowed.remote,
+        more,
     })
+}
+
+/// Whether children other than the chosen one have a part of the request.
+fn leaves_more(
+    peer: &PeerConfig,
+    chosen: &ChildConfig,
+    asked_local: &SelectorSet,
+    asked_remote: &SelectorSet,
+) -> bool {
+    let mut others = peer.children.iter().filter(|child| child.name != chosen.name);
+    others.any(|child| narrow(&child.local, &child.remote, asked_local, asked_remote).is_ok())
 }
 
 /// What the initiator got.
@@ -137,13 +152,17 @@ pub(crate) fn selectors_with_hint(
     (front(source, &config.local), front(destination, &config.remote))
 }
 
-/// SA, TSi and TSr of the responder's answer.
-pub(crate) fn answer_payloads(agreement: &Agreement, spi: u32) -> [Payload; 3] {
-    [
-        Payload::SecurityAssociation(vec![agreement.selected.answer(spi)]),
-        Payload::TsInitiator(agreement.remote_ts.to_wire()),
-        Payload::TsResponder(agreement.local_ts.to_wire()),
-    ]
+/// SA, whatever comes between, TSi and TSr of the responder's answer, and whether another Child SA could carry
+/// more ([RFC 7296 section 2.9](https://www.rfc-editor.org/rfc/rfc7296#section-2.9)).
+pub(crate) fn answer_payloads(agreement: &Agreement, spi: u32, between: Vec<Payload>) -> Vec<Payload> {
+    let mut payloads = vec![Payload::SecurityAssociation(vec![agreement.selected.answer(spi)])];
+    payloads.extend(between);
+    payloads.push(Payload::TsInitiator(agreement.remote_ts.to_wire()));
+    payloads.push(Payload::TsResponder(agreement.local_ts.to_wire()));
+    if agreement.more {
+        payloads.push(Payload::Notify(Notify::new(NotifyType::ADDITIONAL_TS_POSSIBLE, Vec::new())));
+    }
+    payloads
 }
 
 /// The SPI in a REKEY_SA notification: the sender's inbound SPI, so our outbound one.

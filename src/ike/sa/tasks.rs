@@ -81,6 +81,12 @@ impl Established {
 
     /// Removes plans that have become pointless.
     fn weed(&mut self) {
+        if self.channel.window.spent() {
+            self.wanted.retain(|plan| matches!(plan.task, Task::DeleteIke(_)));
+            if self.phase == Phase::Live {
+                self.want(Task::DeleteIke(DownReason::Expired));
+            }
+        }
         let children = &self.children;
         let live = self.phase == Phase::Live;
         self.wanted.retain(|plan| match &plan.task {

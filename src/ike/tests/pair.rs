@@ -171,7 +171,7 @@ pub(super) fn node(address: &str, seed: u64, settings: EndpointSettings, peers: 
 }
 
 impl Node {
-    fn drain(&mut self) -> Vec<Transmit> {
+    pub(super) fn drain(&mut self) -> Vec<Transmit> {
         let mut transmits = Vec::new();
         while let Some(transmit) = self.endpoint.poll_transmit() {
             self.sent.push(transmit.clone());
