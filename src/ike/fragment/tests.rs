@@ -44,7 +44,11 @@ fn the_number_of_fragments_is_capped_exactly() {
         (0, 0),
         (u16::MAX, MAX_FRAGMENTS),
     ] {
-        assert_eq!(reassembly.insert(at, 0, fragment(number, total, &[1])), Outcome::Rejected, "{number}/{total}");
+        assert_eq!(
+            reassembly.insert(at, 0, fragment(number, total, &[1])),
+            Outcome::Rejected,
+            "{number}/{total}"
+        );
         assert_eq!(reassembly.pending(), 0);
     }
 }

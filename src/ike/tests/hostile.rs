@@ -36,9 +36,7 @@ fn altered(flight: &Flight, change: impl FnOnce(&mut Message)) -> Flight {
 #[test]
 fn a_child_without_a_mandatory_payload_is_refused_and_the_ike_sa_stays() {
     // CVE-2009-1958, CVE-2023-23009: no TSi or TSr in IKE_AUTH.
-    for missing in
-        [PayloadType::SECURITY_ASSOCIATION, PayloadType::TS_INITIATOR, PayloadType::TS_RESPONDER]
-    {
+    for missing in [PayloadType::SECURITY_ASSOCIATION, PayloadType::TS_INITIATOR, PayloadType::TS_RESPONDER] {
         let (a, b) = configs();
         let (mut pair, tap) = at_auth(a, b);
         tap.alter(on_link(&mut pair, ExchangeType::IKE_AUTH, false), without(missing));
@@ -193,7 +191,8 @@ fn with_keys_but_without_authentication_only_ike_auth_is_heard() {
 #[test]
 fn public_values_that_are_zero_out_of_range_or_of_another_length_are_refused() {
     // CVE-2008-4551, CVE-2023-41913, CVE-2015-3240.
-    for (group, length) in [("x25519", 32), ("ecp256", 64), ("ecp384", 96), ("ecp521", 132), ("modp2048", 256)]
+    for (group, length) in
+        [("x25519", 32), ("ecp256", 64), ("ecp384", 96), ("ecp521", 132), ("modp2048", 256)]
     {
         let (mut a, mut b) = configs();
         a.ike = vec![Proposal::parse_ike(&format!("aes256gcm16-prfsha384-{group}")).unwrap()];
@@ -201,7 +200,8 @@ fn public_values_that_are_zero_out_of_range_or_of_another_length_are_refused() {
         let (mut pair, first) = first_message(a, b);
         let mut one = vec![0; length];
         one[length - 1] = 1;
-        let mut values = vec![vec![0; length], vec![0; length - 1], vec![0; length + 1], vec![], vec![0; 4000]];
+        let mut values =
+            vec![vec![0; length], vec![0; length - 1], vec![0; length + 1], vec![], vec![0; 4000]];
         if group != "x25519" {
             values.extend([vec![0xff; length], one]);
         }
@@ -214,7 +214,11 @@ fn public_values_that_are_zero_out_of_range_or_of_another_length_are_refused() {
                 }
             });
             pair.deliver(&bad);
-            assert_eq!((pair.b.endpoint.half_open(), pair.b.endpoint.sa_count()), (0, 0), "{group} {value:?}");
+            assert_eq!(
+                (pair.b.endpoint.half_open(), pair.b.endpoint.sa_count()),
+                (0, 0),
+                "{group} {value:?}"
+            );
         }
         assert_eq!(pair.b.endpoint.counters().malformed, values.len() as u64);
         pair.deliver(&first);
@@ -282,9 +286,18 @@ fn identities_of_every_impossible_length_are_refused() {
             payloads[0] = Payload::Unknown { kind, critical: false, body: body.clone() };
         });
         pair.run(Duration::from_millis(7));
-        assert_eq!((pair.ike_sas(Side::B), pair.b.children.len()), (0, 0), "{:?}", &body[..body.len().min(12)]);
+        assert_eq!(
+            (pair.ike_sas(Side::B), pair.b.children.len()),
+            (0, 0),
+            "{:?}",
+            &body[..body.len().min(12)]
+        );
         assert_eq!(pair.refusals(Side::B).len(), 1);
-        assert!(pair.refusals(Side::B)[0].len() < 2000, "reasons stay readable: {}", pair.refusals(Side::B)[0].len());
+        assert!(
+            pair.refusals(Side::B)[0].len() < 2000,
+            "reasons stay readable: {}",
+            pair.refusals(Side::B)[0].len()
+        );
     }
 }
 

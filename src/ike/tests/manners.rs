@@ -231,9 +231,11 @@ fn an_ike_sa_whose_message_ids_have_run_out_is_replaced() {
         pair.rekey_child(side);
         pair.run(secs(5));
         let largest = |node: &Node| {
-            node.sent.iter().filter(|sent| sent.kind == TransmitKind::Ike).map(|sent| {
-                Message::decode(&sent.octets).unwrap().header.message_id
-            }).max()
+            node.sent
+                .iter()
+                .filter(|sent| sent.kind == TransmitKind::Ike)
+                .map(|sent| Message::decode(&sent.octets).unwrap().header.message_id)
+                .max()
         };
         assert_eq!(largest(pair.node(side)), Some(u32::MAX - 1), "the last one is for the Delete");
         pair.run(secs(120));

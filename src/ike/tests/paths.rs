@@ -48,7 +48,8 @@ impl Three {
                 for sent in node.drain() {
                     quiet = false;
                     let remote = SocketAddr::new(NAT.parse().unwrap(), *port + u16::from(!sent.encapsulated));
-                    let local = SocketAddr::new(B.parse().unwrap(), if sent.encapsulated { 4500 } else { 500 });
+                    let local =
+                        SocketAddr::new(B.parse().unwrap(), if sent.encapsulated { 4500 } else { 500 });
                     let (octets, encapsulated) = (&sent.octets[..], sent.encapsulated);
                     self.hub.endpoint.handle_datagram(now, Datagram { local, remote, octets, encapsulated });
                 }
@@ -105,7 +106,9 @@ fn a_start_on_4500_never_uses_500() {
     pair.filter = Box::new(|flight| flight.transmit.encapsulated.then_some(LATENCY));
     pair.run(Duration::from_secs(2));
     pair.assert_converged(1);
-    assert!(pair.a.sent.iter().chain(&pair.b.sent).all(|sent| sent.encapsulated && sent.remote.port() == 4500));
+    assert!(
+        pair.a.sent.iter().chain(&pair.b.sent).all(|sent| sent.encapsulated && sent.remote.port() == 4500)
+    );
 }
 
 #[test]

@@ -21,7 +21,15 @@ impl Tap {
     /// Of the IKE SA whose keys the node logged last.
     pub(super) fn of(node: &Node) -> Self {
         let logged = node.events.iter().rev().find_map(|event| match event {
-            Event::KeyLog(KeyLog::Ike { initiator_spi, responder_spi, sk_ei, sk_er, sk_ai, sk_ar, suite }) => {
+            Event::KeyLog(KeyLog::Ike {
+                initiator_spi,
+                responder_spi,
+                sk_ei,
+                sk_er,
+                sk_ai,
+                sk_ar,
+                suite,
+            }) => {
                 let (i, r) = (IkeSpi(*initiator_spi), IkeSpi(*responder_spi));
                 let keys = IkeKeys {
                     sk_d: Secret::empty(),
