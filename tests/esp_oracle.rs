@@ -11,8 +11,9 @@ use std::{
 use serde_json::{Value, json};
 use skybridge::{
     crypto::{DirectionKeys, EspSuite, Secret},
-    esp::{Treatment, 
+    esp::{
         ChildId, InboundConfig, InboundSa, Limits, OutboundConfig, OutboundSa, Path, PathState, SaSelectors,
+        Treatment,
     },
     policy::{SelectorSet, TrafficSelector},
     wire::ip::{Ecn, checksum},

@@ -268,9 +268,11 @@ impl Daemon {
         if before.is_none_or(|before| before.elapsed() >= INSPECTION) {
             warn!(%remote, "cannot send: {error}");
             let status = self.engine.endpoint().status(now());
-            let whose = status.into_iter().find(|peer| peer.ike_sas.iter().any(|sa| sa.remote.ip() == remote.ip()));
+            let whose =
+                status.into_iter().find(|peer| peer.ike_sas.iter().any(|sa| sa.remote.ip() == remote.ip()));
             if let Some(peer) = whose {
-                let reason = format!("cannot send to {}: {error}; `ip route get {0}` shows the way", remote.ip());
+                let reason =
+                    format!("cannot send to {}: {error}; `ip route get {0}` shows the way", remote.ip());
                 self.failed(peer.peer, reason);
             }
         }

@@ -35,8 +35,7 @@ impl Daemon {
                 Ok(Done { message })
             }
             Action::Down { peer, child } => {
-                let message =
-                    {
+                let message = {
                     let (what, words) = (path(&peer, child.as_deref()), words(&peer, child.as_deref()));
                     format!("closed {what}; it stays down until `skybridge up {words}`")
                 };
@@ -135,7 +134,9 @@ fn refusal(error: CommandError) -> ApiError {
         CommandError::UnknownPeer(_) => ": `skybridge status` lists them".to_owned(),
         CommandError::UnknownChild(peer, _) => format!(": `skybridge status {peer}` lists them"),
         CommandError::NotEstablished(peer) => format!(": `skybridge up {peer}` raises it"),
-        CommandError::ChildNotEstablished(peer, child) => format!(": `skybridge up {peer} {child}` raises it"),
+        CommandError::ChildNotEstablished(peer, child) => {
+            format!(": `skybridge up {peer} {child}` raises it")
+        }
         _ => String::new(),
     };
     ApiError::new(kind, format!("{error}{advice}"))

@@ -78,7 +78,10 @@ impl Daemon {
             path_mtu: mtu.map(|(outer, _)| outer),
             inner_mtu: mtu.map(|(_, inner)| inner),
             last_failure: failure.map(|failure| failure.show()),
-            warnings: expiring(&settings.ike, status, self.now().unix).iter().map(ToString::to_string).collect(),
+            warnings: expiring(&settings.ike, status, self.now().unix)
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         }
     }
 

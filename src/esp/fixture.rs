@@ -5,8 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Treatment, 
+use super::{
     ChildId, InboundConfig, InboundSa, Limits, OutboundConfig, OutboundSa, Path, PathState, SaSelectors,
+    Treatment,
 };
 use crate::{
     crypto::{Cipher, DirectionKeys, EspSuite, Integrity, Secret},

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    ChildId, DropReason, Limits, Path, SaCounters, Treatment, SaSelectors, ecn,
+    ChildId, DropReason, Limits, Path, SaCounters, SaSelectors, Treatment, ecn,
     mtu::inner_mtu,
     outbound::{AuthenticatedData, is_aligned},
     replay::{Freshness, ReplayWindow},

@@ -20,8 +20,8 @@ mod replay;
 pub mod report;
 mod selectors;
 mod snapshot;
-mod treatment;
 mod summary;
+mod treatment;
 
 pub use counters::{DataCounters, DropCounters, SaCounters};
 pub use drop_reason::{Direction, DropReason};
@@ -34,5 +34,5 @@ pub use replay::{DEFAULT_REPLAY_WINDOW, Freshness, MAX_REPLAY_WINDOW, ReplayWind
 pub use report::{ChildId, Report};
 pub use selectors::SaSelectors;
 pub use snapshot::{Snapshot, SpdAction, SpdEntry};
-pub use treatment::{ClampMss, Treatment};
 pub use summary::summarize;
+pub use treatment::{ClampMss, Treatment};

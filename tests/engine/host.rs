@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use skybridge::engine::{Engine, EngineConfig, Event, PeerSettings};
 use skybridge::esp::{DropReason, Report, Snapshot, SpdAction, summarize};
-use skybridge::ike::{self, CollisionStats, DownReason, EndpointSettings, IkeCounters, KeyLog, Now, PeerStatus};
+use skybridge::ike::{
+    self, CollisionStats, DownReason, EndpointSettings, IkeCounters, KeyLog, Now, PeerStatus,
+};
 use skybridge::wire::ip::{Ecn, InnerPacket};
 
 use crate::random::{SharedScript, SimRandom};
@@ -156,7 +158,15 @@ impl Host {
                 self.keys.esp.insert(*spi, keys);
                 return;
             }
-            Event::Ike(ike::Event::KeyLog(KeyLog::Ike { initiator_spi, responder_spi, sk_ei, sk_er, sk_ai, sk_ar, .. })) => {
+            Event::Ike(ike::Event::KeyLog(KeyLog::Ike {
+                initiator_spi,
+                responder_spi,
+                sk_ei,
+                sk_er,
+                sk_ai,
+                sk_ar,
+                ..
+            })) => {
                 let keys = [sk_ei, sk_er, sk_ai, sk_ar].map(|key| key.expose().to_vec());
                 self.keys.ike.insert((*initiator_spi, *responder_spi), keys.to_vec());
                 return;

@@ -72,7 +72,13 @@ pub struct Link {
 
 impl Default for Link {
     fn default() -> Self {
-        Self { latency: Duration::from_millis(20), jitter: Duration::ZERO, loss: 0.0, duplicate: 0.0, up: true }
+        Self {
+            latency: Duration::from_millis(20),
+            jitter: Duration::ZERO,
+            loss: 0.0,
+            duplicate: 0.0,
+            up: true,
+        }
     }
 }
 
@@ -89,9 +95,7 @@ pub enum Select {
 
 impl Select {
     fn fits(self, packet: &Packet) -> bool {
-        let is = |wanted: ExchangeType, wanted_response: bool| {
-            matches!(packet.kind(), Kind::Ike { exchange, response, .. } if exchange == wanted.0 && response == wanted_response)
-        };
+        let is = |wanted: ExchangeType, wanted_response: bool| matches!(packet.kind(), Kind::Ike { exchange, response, .. } if exchange == wanted.0 && response == wanted_response);
         match self {
             Self::Any => true,
             Self::Ike => matches!(packet.kind(), Kind::Ike { .. }),

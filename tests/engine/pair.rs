@@ -9,8 +9,8 @@ use skybridge::crypto::Secret;
 use skybridge::engine::PeerSettings;
 use skybridge::esp::Treatment;
 use skybridge::ike::{
-    ChildConfig, ChildLifetime, ChildName, ChildState, Command, EndpointSettings, IkeLifetime, IkeSaState, IkeSaStatus,
-    LocalAuth, PeerConfig, PeerName, PeerStatus, RemoteAddress, RemoteAuth, StartPolicy, Timing,
+    ChildConfig, ChildLifetime, ChildName, ChildState, Command, EndpointSettings, IkeLifetime, IkeSaState,
+    IkeSaStatus, LocalAuth, PeerConfig, PeerName, PeerStatus, RemoteAddress, RemoteAuth, StartPolicy, Timing,
 };
 use skybridge::pki::{Identity, IdentityPattern};
 use skybridge::policy::{Proposal, SelectorSet};
@@ -146,7 +146,11 @@ impl Plan {
         let end = &self.ends[host];
         Setup {
             settings: end.settings.clone(),
-            peers: vec![PeerSettings { ike: end.peer.clone(), treatment: Treatment::default(), outer_mtu: 1500 }],
+            peers: vec![PeerSettings {
+                ike: end.peer.clone(),
+                treatment: Treatment::default(),
+                outer_mtu: 1500,
+            }],
             seed: self.seed.wrapping_mul(2).wrapping_add(host as u64).wrapping_mul(0x9e37_79b9),
         }
     }
@@ -207,8 +211,12 @@ impl Pair {
 
     /// Our and the peer's SPI of a host's live Child SAs, in order of their names.
     pub fn child_spis(&self, host: usize) -> Vec<(u32, u32)> {
-        let mut children: Vec<_> =
-            self.ike_sa(host).children.into_iter().filter(|child| child.state == ChildState::Established).collect();
+        let mut children: Vec<_> = self
+            .ike_sa(host)
+            .children
+            .into_iter()
+            .filter(|child| child.state == ChildState::Established)
+            .collect();
         children.sort_by(|one, two| one.child.cmp(&two.child));
         children.into_iter().map(|child| (child.inbound_spi, child.outbound_spi)).collect()
     }
@@ -313,14 +321,22 @@ impl Pair {
             }
             let endpoint = host.engine.endpoint();
             if endpoint.half_open() != 0 || endpoint.sa_count() > 1 && !self.renewing {
-                return Some(format!("{name} holds {} half-open, {} in all", endpoint.half_open(), endpoint.sa_count()));
+                return Some(format!(
+                    "{name} holds {} half-open, {} in all",
+                    endpoint.half_open(),
+                    endpoint.sa_count()
+                ));
             }
             let names: BTreeSet<_> = sa.children.iter().map(|child| child.child.clone()).collect();
             let wanted: BTreeSet<_> = (0..self.children).map(child_name).collect();
             if names != wanted || sa.children.len() != self.children {
                 return Some(format!("{name} has other children than configured: {:#?}", sa.children));
             }
-            if let Some(child) = sa.children.iter().find(|child| child.state != ChildState::Established || !child.outbound_active) {
+            if let Some(child) = sa
+                .children
+                .iter()
+                .find(|child| child.state != ChildState::Established || !child.outbound_active)
+            {
                 return Some(format!("{name}'s child is not in use: {child:#?}"));
             }
             if host.engine.sad().len() != self.children {
@@ -346,7 +362,11 @@ impl Pair {
             sa.children.iter().map(pair).collect::<BTreeSet<_>>()
         };
         if pairs(&sas[0], false) != pairs(&sas[1], true) {
-            return Some(format!("different Child SAs: {:x?} {:x?}", pairs(&sas[0], false), pairs(&sas[1], true)));
+            return Some(format!(
+                "different Child SAs: {:x?} {:x?}",
+                pairs(&sas[0], false),
+                pairs(&sas[1], true)
+            ));
         }
         let [a, b] = [&self.hosts[A].keys, &self.hosts[B].keys];
         let ike = spis(&sas[0]);
@@ -372,7 +392,13 @@ impl Pair {
         self.seconds(2);
         let lost = self.lost_of(&numbers);
         (!lost.is_empty()).then(|| {
-            format!("{} of {} test packets did not pass: {:?} {:?}", lost.len(), numbers.len(), self.hosts[A].drops, self.hosts[B].drops)
+            format!(
+                "{} of {} test packets did not pass: {:?} {:?}",
+                lost.len(),
+                numbers.len(),
+                self.hosts[A].drops,
+                self.hosts[B].drops
+            )
         })
     }
 

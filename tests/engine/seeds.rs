@@ -99,8 +99,15 @@ impl Run {
             plan = plan
                 .with(A, |end| end.peer.ike = ike("aes128gcm16-prfsha256-x25519-ecp256"))
                 .with(B, |end| end.peer.ike = ike("aes128gcm16-prfsha256-ecp256"))
-                .with(A, |end| end.peer.children.iter_mut().for_each(|child| child.esp = esp("aes128gcm16-x25519-ecp256")))
-                .with(B, |end| end.peer.children.iter_mut().for_each(|child| child.esp = esp("aes128gcm16-ecp256")));
+                .with(A, |end| {
+                    end.peer
+                        .children
+                        .iter_mut()
+                        .for_each(|child| child.esp = esp("aes128gcm16-x25519-ecp256"))
+                })
+                .with(B, |end| {
+                    end.peer.children.iter_mut().for_each(|child| child.esp = esp("aes128gcm16-ecp256"))
+                });
         }
         let renewing = dice.chance(0.3);
         if renewing {
@@ -112,7 +119,11 @@ impl Run {
                 ..no_limits()
             };
             let rekey = 30 + dice.below(20);
-            let ike = IkeLifetime { rekey: Duration::from_secs(rekey), hard: Duration::from_secs(rekey + 15), jitter };
+            let ike = IkeLifetime {
+                rekey: Duration::from_secs(rekey),
+                hard: Duration::from_secs(rekey + 15),
+                jitter,
+            };
             plan = plan.both(|end| {
                 end.peer.ike_lifetime = ike;
                 end.peer.children.iter_mut().for_each(|child| child.lifetime = lifetime);
@@ -132,7 +143,11 @@ impl Run {
         pair.renewing = renewing;
         if natted {
             // The public address is the one that B expects A at.
-            pair.net.nats.push(Nat::new(vec![plan.addresses[A]], crate::pair::ADDRESS_A.parse().unwrap(), false));
+            pair.net.nats.push(Nat::new(
+                vec![plan.addresses[A]],
+                crate::pair::ADDRESS_A.parse().unwrap(),
+                false,
+            ));
         }
         if trace {
             pair.trace = Some(Vec::new());
@@ -228,11 +243,16 @@ impl Run {
             Deed::HardLimit(host, child) | Deed::SoftLimit(host, child) => {
                 let status = self.pair.status_of(host);
                 let name = child_name(child);
-                let found = status.ike_sas.iter().flat_map(|sa| &sa.children).find(|found| found.child == name);
+                let found =
+                    status.ike_sas.iter().flat_map(|sa| &sa.children).find(|found| found.child == name);
                 if let Some(found) = found {
                     let (child, spi) = (ChildId(found.id.0), found.inbound_spi);
                     let hard = matches!(deed, Deed::HardLimit(..));
-                    let report = if hard { Report::HardLimit { child, spi } } else { Report::SoftLimit { child, spi } };
+                    let report = if hard {
+                        Report::HardLimit { child, spi }
+                    } else {
+                        Report::SoftLimit { child, spi }
+                    };
                     self.pair.report(host, report);
                 }
             }
@@ -313,7 +333,11 @@ impl Run {
             let numbers = self.pair.run_with_traffic(Duration::from_secs(60), Duration::from_millis(400));
             let lost = self.pair.lost_of(&numbers);
             if !lost.is_empty() {
-                return Err(format!("{} of {} packets lost while SAs were renewed on a good link", lost.len(), numbers.len()));
+                return Err(format!(
+                    "{} of {} packets lost while SAs were renewed on a good link",
+                    lost.len(),
+                    numbers.len()
+                ));
             }
         } else {
             let spis = (self.pair.ike_spis(A), self.pair.child_spis(A));
@@ -389,7 +413,9 @@ fn random_runs_end_with_exactly_what_is_configured() {
     report(&totals, started.elapsed());
     totals.failures.sort_by_key(|(seed, ..)| *seed);
     for (seed, complaint, _) in &totals.failures {
-        println!("seed {seed}: {complaint}\n  again with its trace: SKYBRIDGE_SEED={seed} cargo test --test engine random_runs");
+        println!(
+            "seed {seed}: {complaint}\n  again with its trace: SKYBRIDGE_SEED={seed} cargo test --test engine random_runs"
+        );
     }
     if let Some((seed, ..)) = totals.failures.first() {
         let (_, run) = run_seed(*seed, true);
@@ -399,7 +425,8 @@ fn random_runs_end_with_exactly_what_is_configured() {
     let failed: Vec<u64> = totals.failures.iter().map(|(seed, ..)| *seed).collect();
     assert!(failed.is_empty(), "{} of {seeds} seeds failed: {failed:?}", failed.len());
     if seeds >= SEEDS {
-        let untaken: Vec<_> = totals.collisions.entries().into_iter().filter(|(_, count)| *count == 0).collect();
+        let untaken: Vec<_> =
+            totals.collisions.entries().into_iter().filter(|(_, count)| *count == 0).collect();
         assert!(untaken.is_empty(), "branches never taken: {untaken:?}");
         for kind in KINDS {
             assert!(totals.lost.contains_key(kind), "no {kind} was ever lost");

@@ -36,9 +36,20 @@ impl Sim {
         let base = Instant::now();
         let now = Now::new(base, UNIX_START);
         let net = Net::new(seed, hosts.len());
-        let hosts =
-            hosts.into_iter().map(|(name, address, setup)| Host::new(name, address, setup, base, now)).collect();
-        Self { net, hosts, now: Duration::ZERO, base, wakes: 0, next_number: 1, sent: BTreeMap::new(), trace: None }
+        let hosts = hosts
+            .into_iter()
+            .map(|(name, address, setup)| Host::new(name, address, setup, base, now))
+            .collect();
+        Self {
+            net,
+            hosts,
+            now: Duration::ZERO,
+            base,
+            wakes: 0,
+            next_number: 1,
+            sent: BTreeMap::new(),
+            trace: None,
+        }
     }
 
     pub fn clock(&self) -> Now {
@@ -103,7 +114,13 @@ impl Sim {
             _ => transmit.octets,
         };
         let src = SocketAddr::new(local, port);
-        self.put(Packet { sender: index, src, dst: transmit.remote, octets, encapsulated: transmit.encapsulated });
+        self.put(Packet {
+            sender: index,
+            src,
+            dst: transmit.remote,
+            octets,
+            encapsulated: transmit.encapsulated,
+        });
     }
 
     fn put(&mut self, packet: Packet) {
@@ -127,7 +144,8 @@ impl Sim {
         let host = &mut self.hosts[index];
         let (local, remote) = (packet.dst, packet.src);
         if packet.dst.port() == host.setup.settings.ike_port {
-            let datagram = skybridge::ike::Datagram { local, remote, octets: &packet.octets, encapsulated: false };
+            let datagram =
+                skybridge::ike::Datagram { local, remote, octets: &packet.octets, encapsulated: false };
             host.engine.handle_datagram(now, datagram);
         } else if packet.dst.port() == host.setup.settings.natt_port {
             match demux(&packet.octets) {

@@ -53,7 +53,9 @@ impl Endpoint {
     pub(super) fn take_unknown_spi_notice(&mut self, now: Now, datagram: &Datagram<'_>, spi: u32) {
         let owner = self.sas.values().find(|sa| {
             sa.core.path.remote == datagram.remote
-                && sa.established().is_some_and(|e| e.children.values().any(|child| child.outbound_spi == spi))
+                && sa
+                    .established()
+                    .is_some_and(|e| e.children.values().any(|child| child.outbound_spi == spi))
         });
         let Some(id) = owner.map(|sa| sa.core.id) else {
             self.counters.unknown_spi += 1;

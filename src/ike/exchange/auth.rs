@@ -137,7 +137,11 @@ impl Authenticating {
         ctx.counters.request_timeouts += 1;
         self.abandon(ctx);
         let reason = format!("{} does not answer IKE_AUTH", core.path.remote);
-        ctx.event(Event::Refused { peer: Some(self.peer.name.clone()), remote: core.path.remote, reason: reason.clone() });
+        ctx.event(Event::Refused {
+            peer: Some(self.peer.name.clone()),
+            remote: core.path.remote,
+            reason: reason.clone(),
+        });
         core.ended = Some(DownReason::Failed(reason));
         State::Gone
     }

@@ -130,7 +130,11 @@ impl Starting {
             Expired::GiveUp => {
                 ctx.counters.request_timeouts += 1;
                 let reason = format!("{} does not answer IKE_SA_INIT", core.path.remote);
-                ctx.event(Event::Refused { peer: Some(self.peer.name.clone()), remote: core.path.remote, reason: reason.clone() });
+                ctx.event(Event::Refused {
+                    peer: Some(self.peer.name.clone()),
+                    remote: core.path.remote,
+                    reason: reason.clone(),
+                });
                 fail(core, reason)
             }
         }

@@ -252,7 +252,8 @@ impl Established {
     pub(crate) fn revive_sibling(&mut self, id: ChildSaId) {
         let Some(child) = self.children.get(&id).filter(|child| child.is_live()) else { return };
         let name = child.name.clone();
-        let mut siblings = self.children.values_mut().rev().filter(|other| other.id != id && other.name == name);
+        let mut siblings =
+            self.children.values_mut().rev().filter(|other| other.id != id && other.name == name);
         let heir = siblings.find(|other| matches!(other.phase, ChildPhase::Live | ChildPhase::Replaced));
         if let Some(heir) = heir.filter(|heir| !heir.is_live()) {
             heir.phase = ChildPhase::Live;

@@ -81,13 +81,21 @@ fn the_responder_of_a_rekey_sends_on_the_old_sa_until_the_new_one_is_used() {
     pair.millis(200);
     assert!(pair.delivered(number));
     let sent = pair.net.log.as_ref().unwrap().iter().filter(|(_, packet)| packet.sender == B);
-    assert!(sent.filter_map(|(_, packet)| packet.octets.first_chunk::<4>()).any(|spi| u32::from_be_bytes(*spi) == old));
+    assert!(
+        sent.filter_map(|(_, packet)| packet.octets.first_chunk::<4>())
+            .any(|spi| u32::from_be_bytes(*spi) == old)
+    );
     pair.assert_healthy();
 }
 
 /// Both ends rekey at the same moment; the first octets of the nonces that each end draws, its request's
 /// first and then its response's, decide.
-fn both_rekey(a: [u8; 2], b: [u8; 2], hinder: impl FnOnce(&mut Pair), resume: impl FnOnce(&mut Pair)) -> Pair {
+fn both_rekey(
+    a: [u8; 2],
+    b: [u8; 2],
+    hinder: impl FnOnce(&mut Pair),
+    resume: impl FnOnce(&mut Pair),
+) -> Pair {
     let mut pair = Plan::new(1).up();
     let before = pair.child_spis(A);
     under_traffic(&mut pair, |pair| {
@@ -145,7 +153,10 @@ fn crossing_rekeys_survive_a_request_that_comes_after_the_other_exchange_is_over
             let pair = both_rekey(a, b, |pair| pair.hold(late, REQUEST), Pair::release);
             // The late request finds its target deleted or being deleted.
             let refused = pair.hosts[1 - late].collisions();
-            assert!(refused.child_delete_met_rekey + refused.child_rekey_of_unknown > 0, "{a:?} {b:?} {late}: {refused:?}");
+            assert!(
+                refused.child_delete_met_rekey + refused.child_rekey_of_unknown > 0,
+                "{a:?} {b:?} {late}: {refused:?}"
+            );
         }
     }
 }
@@ -255,7 +266,11 @@ fn a_rekey_request_that_crosses_the_delete_is_refused_and_given_up() {
         assert_eq!(pair.hosts[rekeyer].collisions().child_rekey_met_delete, 1);
         for host in [A, B] {
             // A's `connect` child may be made again by A alone.
-            assert!(pair.ike_sa(host).children.is_empty() || deleter == B, "{:#?}", pair.ike_sa(host).children);
+            assert!(
+                pair.ike_sa(host).children.is_empty() || deleter == B,
+                "{:#?}",
+                pair.ike_sa(host).children
+            );
         }
         pair.raise(deleter, Some(0));
         pair.assert_healthy();

@@ -81,7 +81,11 @@ fn a_restarted_end_says_initial_contact_and_the_old_sas_go() {
         pair.crash(host);
         pair.seconds(3);
         let other = 1 - host;
-        assert!(pair.hosts[other].ike_down.contains(&ike::DownReason::InitialContact), "{:?}", pair.hosts[other].ike_down);
+        assert!(
+            pair.hosts[other].ike_down.contains(&ike::DownReason::InitialContact),
+            "{:?}",
+            pair.hosts[other].ike_down
+        );
         pair.assert_healthy();
     }
 }
@@ -145,7 +149,10 @@ fn cookie_and_invalid_ke_converge_in_either_order() {
     };
     // Cookie first, as the threshold stands.
     let mut pair = picky(suspicious(Plan::new(1))).up();
-    assert_eq!((pair.hosts[A].counters().cookies_received, pair.hosts[A].counters().invalid_ke_received), (1, 1));
+    assert_eq!(
+        (pair.hosts[A].counters().cookies_received, pair.hosts[A].counters().invalid_ke_received),
+        (1, 1)
+    );
     pair.assert_healthy();
     // INVALID_KE first: the threshold is reached by somebody else's half-open SAs in between.
     let plan = picky(Plan::new(1)).with(B, |end| end.settings.cookie_threshold = 1);
@@ -161,7 +168,10 @@ fn cookie_and_invalid_ke_converge_in_either_order() {
     assert_eq!(pair.hosts[B].engine.endpoint().half_open(), 1);
     pair.release();
     pair.seconds(5);
-    assert_eq!((pair.hosts[A].counters().cookies_received, pair.hosts[A].counters().invalid_ke_received), (1, 1));
+    assert_eq!(
+        (pair.hosts[A].counters().cookies_received, pair.hosts[A].counters().invalid_ke_received),
+        (1, 1)
+    );
     pair.seconds(60);
     pair.assert_healthy();
 }
@@ -179,12 +189,18 @@ fn invalid_ke_and_cookie_demands_that_come_twice_do_no_harm() {
     pair.seconds(4);
     assert!(pair.probe_traffic().is_none());
     assert_eq!(pair.hosts[A].counters().attempts, 1);
-    assert_eq!((pair.hosts[A].counters().cookies_received, pair.hosts[A].counters().invalid_ke_received), (1, 1));
+    assert_eq!(
+        (pair.hosts[A].counters().cookies_received, pair.hosts[A].counters().invalid_ke_received),
+        (1, 1)
+    );
 }
 
 /// An IKE_SA_INIT request as A's, of somebody else and with a group that B takes.
 fn strangers_request(pair: &Pair, from: &str) -> Packet {
-    let mut plan = Plan::new(1).seed(99).with(A, |end| end.peer.ike = pair.hosts[B].setup.peers[0].ike.ike.clone()).build();
+    let mut plan = Plan::new(1)
+        .seed(99)
+        .with(A, |end| end.peer.ike = pair.hosts[B].setup.peers[0].ike.ike.clone())
+        .build();
     plan.net.log = Some(Vec::new());
     plan.start();
     let (_, mut packet) = plan.net.log.take().unwrap().remove(0);
@@ -364,13 +380,21 @@ fn a_peer_that_may_be_anywhere_can_only_be_waited_for() {
 fn a_name_is_resolved_again_for_every_attempt() {
     let mut pair = Plan::new(1).with(A, |end| end.peer.remote = RemoteAddress::Name("b.test".into())).build();
     let asked = |pair: &Pair| {
-        pair.hosts[A].events.iter().filter(|(_, event)| matches!(event, Event::Ike(ike::Event::Resolve { .. }))).count()
+        pair.hosts[A]
+            .events
+            .iter()
+            .filter(|(_, event)| matches!(event, Event::Ike(ike::Event::Resolve { .. })))
+            .count()
     };
     pair.start();
     assert_eq!(asked(&pair), 1);
     let peer = pair.peer(A);
     // Somewhere else first.
-    pair.command(A, Command::PeerAddresses { peer: peer.clone(), addresses: vec!["198.51.100.77".parse().unwrap()] }).unwrap();
+    pair.command(
+        A,
+        Command::PeerAddresses { peer: peer.clone(), addresses: vec!["198.51.100.77".parse().unwrap()] },
+    )
+    .unwrap();
     for _ in 0..600 {
         pair.seconds(1);
         if asked(&pair) == 2 {
@@ -403,7 +427,10 @@ fn the_responder_narrows_and_both_ends_use_the_narrower_selectors() {
     assert!(!pair.delivered(outside));
     pair.rekey_child(A, 0);
     pair.seconds(10);
-    assert!(pair.ike_sa(A).children[0].local_ts.is_equivalent_to(&selectors("10.1.0.0/24")), "a rekey keeps them");
+    assert!(
+        pair.ike_sa(A).children[0].local_ts.is_equivalent_to(&selectors("10.1.0.0/24")),
+        "a rekey keeps them"
+    );
     pair.assert_healthy();
 }
 
@@ -413,7 +440,11 @@ fn a_child_that_the_peer_does_not_want_leaves_the_ike_sa_up() {
     pair.start();
     pair.seconds(20);
     assert_eq!(pair.ike_sa(A).children.len(), 1);
-    assert!(pair.hosts[A].refusals.iter().any(|reason| reason.contains("TS_UNACCEPTABLE")), "{:?}", pair.hosts[A].refusals);
+    assert!(
+        pair.hosts[A].refusals.iter().any(|reason| reason.contains("TS_UNACCEPTABLE")),
+        "{:?}",
+        pair.hosts[A].refusals
+    );
     // The first child goes into IKE_AUTH; that it is refused does not refuse the IKE SA.
     let mut pair = Plan::new(2).with(B, |end| drop(end.peer.children.remove(0))).build();
     pair.start();
@@ -424,7 +455,8 @@ fn a_child_that_the_peer_does_not_want_leaves_the_ike_sa_up() {
 
 #[test]
 fn without_a_common_esp_proposal_the_ike_sa_stays_and_the_reason_shows_both() {
-    let mut pair = Plan::new(1).with(B, |end| end.peer.children[0].esp = esp("chacha20poly1305-x25519")).build();
+    let mut pair =
+        Plan::new(1).with(B, |end| end.peer.children[0].esp = esp("chacha20poly1305-x25519")).build();
     pair.start();
     pair.seconds(20);
     assert!(pair.ike_sa(A).children.is_empty());
@@ -454,7 +486,8 @@ fn refused(plan: &Plan) -> [String; 2] {
 
 #[test]
 fn no_common_ike_proposal_shows_both() {
-    let [a, b] = refused(&Plan::new(1).with(B, |end| end.peer.ike = ike("chacha20poly1305-prfsha512-ecp384")));
+    let [a, b] =
+        refused(&Plan::new(1).with(B, |end| end.peer.ike = ike("chacha20poly1305-prfsha512-ecp384")));
     assert!(b.contains("chacha20poly1305") && b.contains("aes128gcm16"), "{b}");
     assert!(a.contains("NO_PROPOSAL_CHOSEN"), "{a}");
 }
@@ -473,24 +506,31 @@ fn a_wrong_psk_is_named() {
 #[test]
 fn a_responder_with_a_wrong_psk_is_told_and_keeps_nothing() {
     // B accepts A, but proves itself with another key: the initiator must say so.
-    let plan = Plan::new(1).with(A, |end| end.peer.remote_auth = RemoteAuth::Psk(vec![Secret::from_slice(b"another")]));
+    let plan = Plan::new(1)
+        .with(A, |end| end.peer.remote_auth = RemoteAuth::Psk(vec![Secret::from_slice(b"another")]));
     let [a, b] = refused(&plan);
     assert!(!a.is_empty() && !b.is_empty(), "{a} / {b}");
 }
 
 #[test]
 fn a_wrong_identity_is_named() {
-    let [_, b] = refused(&Plan::new(1).with(A, |end| end.peer.local_id = Identity::parse("mallory.test").unwrap()));
+    let [_, b] =
+        refused(&Plan::new(1).with(A, |end| end.peer.local_id = Identity::parse("mallory.test").unwrap()));
     assert!(b.contains("mallory.test"), "{b}");
     // The initiator asks for somebody else.
-    let [_, b] = refused(&Plan::new(1).with(A, |end| end.peer.remote_id = IdentityPattern::parse("carol.test").unwrap()));
+    let [_, b] = refused(
+        &Plan::new(1).with(A, |end| end.peer.remote_id = IdentityPattern::parse("carol.test").unwrap()),
+    );
     assert!(b.contains("carol.test"), "{b}");
 }
 
 #[test]
 fn the_old_and_the_new_psk_are_accepted_together() {
-    let secrets = |names: &[&str]| names.iter().map(|name| Secret::from_slice(name.as_bytes())).collect::<Vec<_>>();
-    for (a, b) in [(["new", "old"], vec!["old"]), (["new", "old"], vec!["new", "old"]), (["old", "new"], vec!["new"])] {
+    let secrets =
+        |names: &[&str]| names.iter().map(|name| Secret::from_slice(name.as_bytes())).collect::<Vec<_>>();
+    for (a, b) in
+        [(["new", "old"], vec!["old"]), (["new", "old"], vec!["new", "old"]), (["old", "new"], vec!["new"])]
+    {
         let mut pair = Plan::new(1)
             .with(A, |end| {
                 end.peer.local_auth = LocalAuth::Psk(secrets(&a));
@@ -522,7 +562,8 @@ impl Certificates {
     fn end(&self, name: &str, days: u32) -> LocalAuth {
         let mut random = SystemRandom::new().unwrap();
         let identity = Identity::parse(name).unwrap();
-        let issued = self.ca.issue_endpoint(&[identity], NewKey::Ed25519, days, UNIX_START, &mut random).unwrap();
+        let issued =
+            self.ca.issue_endpoint(&[identity], NewKey::Ed25519, days, UNIX_START, &mut random).unwrap();
         let key = PrivateKey::from_file(issued.key.as_bytes(), None).unwrap();
         LocalAuth::Certificate(Arc::new(LocalCertificate::new(issued.certificate.as_bytes(), key).unwrap()))
     }
@@ -577,7 +618,8 @@ fn a_certificate_of_another_authority_is_refused() {
 #[test]
 fn a_certificate_for_another_name_is_refused() {
     let certificates = Certificates::new();
-    let [_, b] = refused(&certificates.plan().with(A, |end| end.peer.local_auth = certificates.end("c.test", 90)));
+    let [_, b] =
+        refused(&certificates.plan().with(A, |end| end.peer.local_auth = certificates.end("c.test", 90)));
     assert!(b.contains("a.test") || b.contains("c.test"), "{b}");
 }
 

@@ -43,7 +43,8 @@ fn message_ids_of_the_new_sa_start_at_zero() {
     pair.rekey_child(A, 0);
     pair.rekey_child(B, 0);
     pair.millis(200);
-    let first: Vec<_> = pair.net.log.as_ref().unwrap().iter().map(|(_, packet)| packet.kind()).take(2).collect();
+    let first: Vec<_> =
+        pair.net.log.as_ref().unwrap().iter().map(|(_, packet)| packet.kind()).take(2).collect();
     for kind in first {
         assert!(matches!(kind, Kind::Ike { exchange: 36, response: false, id: 0 }), "{kind:?}");
     }
@@ -68,7 +69,12 @@ fn a_child_is_rekeyed_under_keys_of_the_new_ike_sa() {
 const ORDERS: [([u8; 2], [u8; 2], usize); 4] =
     [([1, 90], [50, 91], A), ([50, 90], [51, 1], A), ([50, 90], [1, 91], B), ([50, 1], [51, 91], B)];
 
-fn both_rekey(a: [u8; 2], b: [u8; 2], hinder: impl FnOnce(&mut Pair), resume: impl FnOnce(&mut Pair)) -> Pair {
+fn both_rekey(
+    a: [u8; 2],
+    b: [u8; 2],
+    hinder: impl FnOnce(&mut Pair),
+    resume: impl FnOnce(&mut Pair),
+) -> Pair {
     let mut pair = Plan::new(2).up();
     let (before, children) = (pair.ike_spis(A), pair.child_spis(A));
     under_traffic(&mut pair, |pair| {

@@ -68,7 +68,8 @@ fn both_ends_with_the_same_lifetime_collide_often_and_lose_nothing() {
         ..no_limits()
     };
     let mut plan = Plan::new(1).both(|end| {
-        end.peer.ike_lifetime = IkeLifetime { rekey: Duration::from_secs(70), hard: Duration::from_secs(200), jitter: 0.0 };
+        end.peer.ike_lifetime =
+            IkeLifetime { rekey: Duration::from_secs(70), hard: Duration::from_secs(200), jitter: 0.0 };
     });
     plan = with_lifetime(with_lifetime(plan, A, lifetime), B, lifetime);
     let mut pair = plan.build();
@@ -123,7 +124,8 @@ fn a_hard_limit_stops_the_sa_and_connect_makes_a_new_one() {
 
 #[test]
 fn a_hard_time_closes_a_child_that_could_not_be_rekeyed() {
-    let lifetime = ChildLifetime { rekey_time: None, hard_time: Some(Duration::from_secs(50)), ..no_limits() };
+    let lifetime =
+        ChildLifetime { rekey_time: None, hard_time: Some(Duration::from_secs(50)), ..no_limits() };
     let mut pair = with_lifetime(Plan::new(1).start_policy(A, StartPolicy::Trap), A, lifetime).build();
     pair.start();
     pair.raise(A, Some(0));
@@ -166,7 +168,11 @@ fn no_sequence_number_is_used_twice_over_many_rekeys() {
     let mut seen = BTreeSet::new();
     for (_, packet) in pair.net.log.take().unwrap() {
         if matches!(packet.kind(), crate::net::Kind::Esp(_)) {
-            assert!(seen.insert(packet.octets[..8].to_vec()), "SPI and sequence number {:x?}", &packet.octets[..8]);
+            assert!(
+                seen.insert(packet.octets[..8].to_vec()),
+                "SPI and sequence number {:x?}",
+                &packet.octets[..8]
+            );
         }
     }
     assert_eq!(seen.len(), 100);
@@ -255,7 +261,9 @@ fn a_reload_with_another_proposal_makes_a_new_ike_sa() {
     let mut pair = Plan::new(1).up();
     let before = pair.ike_spis(A);
     for host in [B, A] {
-        reload(&mut pair, host, |setup| setup.peers[0].ike.ike = crate::pair::ike("aes256gcm16-prfsha384-x25519"));
+        reload(&mut pair, host, |setup| {
+            setup.peers[0].ike.ike = crate::pair::ike("aes256gcm16-prfsha384-x25519")
+        });
     }
     pair.seconds(60);
     pair.assert_healthy();

@@ -69,7 +69,15 @@ fn keepalives_go_out_only_from_behind_nat_and_only_when_idle() {
     pair.seconds(300);
     let idle = keepalives(&pair);
     assert_eq!(idle[B], 0);
-    let gaps: Vec<Duration> = pair.net.log.take().unwrap().iter().filter(|(_, packet)| packet.sender == A).map(|(at, _)| *at).collect();
+    let gaps: Vec<Duration> = pair
+        .net
+        .log
+        .take()
+        .unwrap()
+        .iter()
+        .filter(|(_, packet)| packet.sender == A)
+        .map(|(at, _)| *at)
+        .collect();
     assert!(gaps.windows(2).all(|two| two[1] - two[0] <= Duration::from_secs(21)), "{gaps:?}");
     let before = keepalives(&pair)[A];
     for _ in 0..100 {
@@ -177,7 +185,8 @@ fn two_peers_behind_one_nat_do_not_disturb_each_other() {
     peer.ike.children[0].remote = crate::pair::selectors("10.3.0.0/24");
     second.peers.push(peer);
     let c = "10.9.9.10".parse().unwrap();
-    let hosts = vec![("A", plan.addresses[A], plan.setup(A)), ("B", plan.addresses[B], second), ("C", c, third)];
+    let hosts =
+        vec![("A", plan.addresses[A], plan.setup(A)), ("B", plan.addresses[B], second), ("C", c, third)];
     let mut sim = crate::sim::Sim::new(1, hosts);
     sim.net.nats.push(Nat::new(vec![plan.addresses[A], c], PUBLIC.parse().unwrap(), false));
     sim.start();
@@ -223,7 +232,8 @@ fn our_own_address_changing_needs_no_person_and_no_new_ike_sa() {
     let mut pair = Plan::new(1).up();
     let before = pair.ike_spis(A);
     pair.hosts[A].address = "192.0.2.99".parse().unwrap();
-    pair.command(A, Command::LocalAddressesChanged { addresses: vec!["192.0.2.99".parse().unwrap()] }).unwrap();
+    pair.command(A, Command::LocalAddressesChanged { addresses: vec!["192.0.2.99".parse().unwrap()] })
+        .unwrap();
     pair.seconds(3);
     assert!(pair.probe_traffic().is_none(), "back within seconds");
     assert_eq!(pair.ike_spis(A), before);
@@ -240,13 +250,21 @@ fn the_responders_own_address_changing_is_survived_too() {
         })
         .up();
     pair.hosts[B].address = "203.0.113.2".parse().unwrap();
-    pair.command(B, Command::LocalAddressesChanged { addresses: vec!["203.0.113.2".parse().unwrap()] }).unwrap();
+    pair.command(B, Command::LocalAddressesChanged { addresses: vec!["203.0.113.2".parse().unwrap()] })
+        .unwrap();
     pair.seconds(150);
     pair.assert_healthy();
 }
 
 /// An unprotected message that claims to be about the pair's IKE SA.
-fn forged(pair: &Pair, to: usize, kind: NotifyType, response: bool, exchange: ExchangeType, id: u32) -> Packet {
+fn forged(
+    pair: &Pair,
+    to: usize,
+    kind: NotifyType,
+    response: bool,
+    exchange: ExchangeType,
+    id: u32,
+) -> Packet {
     let (initiator, responder) = pair.ike_spis(A);
     let initiator_sends = pair.ike_sa(1 - to).initiator;
     let flags = Flags { initiator: initiator_sends, version: false, response };
@@ -272,7 +290,9 @@ fn unauthenticated_notifies_kill_nothing_and_cause_few_probes() {
         for kind in kinds {
             for to in [A, B] {
                 for response in [false, true] {
-                    for exchange in [ExchangeType::INFORMATIONAL, ExchangeType::CREATE_CHILD_SA, ExchangeType::IKE_AUTH] {
+                    for exchange in
+                        [ExchangeType::INFORMATIONAL, ExchangeType::CREATE_CHILD_SA, ExchangeType::IKE_AUTH]
+                    {
                         let packet = forged(&pair, to, kind, response, exchange, 2);
                         let at = pair.now;
                         pair.net.inject(at, packet);
@@ -301,7 +321,8 @@ fn forged_answers_do_not_stop_a_start() {
     for kind in [NotifyType::AUTHENTICATION_FAILED, NotifyType::INVALID_SYNTAX, NotifyType::INVALID_IKE_SPI] {
         let flags = Flags { initiator: false, version: false, response: true };
         let header = Header::new(spi, IkeSpi([0; 8]), ExchangeType::IKE_SA_INIT, flags, 0);
-        let octets = Message { header, payloads: vec![Payload::Notify(Notify::new(kind, Vec::new()))] }.encode();
+        let octets =
+            Message { header, payloads: vec![Payload::Notify(Notify::new(kind, Vec::new()))] }.encode();
         let packet = Packet { sender: B, src: request.dst, dst: request.src, octets, encapsulated: false };
         let at = pair.now;
         pair.net.inject(at, packet);
@@ -343,7 +364,10 @@ fn a_crash_of_either_end_in_either_role_is_recovered_from_by_whoever_connects() 
     for crashed in [A, B] {
         for connecting in [A, B] {
             let other = 1 - connecting;
-            let mut pair = Plan::new(2).start_policy(other, StartPolicy::Wait).start_policy(connecting, StartPolicy::Connect).up();
+            let mut pair = Plan::new(2)
+                .start_policy(other, StartPolicy::Wait)
+                .start_policy(connecting, StartPolicy::Connect)
+                .up();
             // Each end in each role: a rekey by the other end turns them round.
             pair.rekey_ike(other);
             pair.seconds(40);
@@ -420,7 +444,10 @@ fn a_delayed_duplicate_of_an_old_request_is_not_answered_outside_the_window() {
     pair.rekey_child(A, 0);
     pair.seconds(10);
     let log = pair.net.log.take().unwrap();
-    let old = log.iter().find(|(_, packet)| matches!(packet.kind(), Kind::Ike { exchange: 36, response: false, .. })).unwrap();
+    let old = log
+        .iter()
+        .find(|(_, packet)| matches!(packet.kind(), Kind::Ike { exchange: 36, response: false, .. }))
+        .unwrap();
     let before = pair.hosts[B].counters();
     let at = pair.now;
     pair.net.inject(at, old.1.clone());

@@ -12,7 +12,8 @@ use crate::pair::{A, B, Pair, Plan};
 /// Every message of a sender by its kind, with the different octets seen and how often it was sent.
 fn versions(pair: &mut Pair, sender: usize) -> BTreeMap<Kind, (BTreeSet<Vec<u8>>, usize)> {
     let mut found: BTreeMap<Kind, (BTreeSet<Vec<u8>>, usize)> = BTreeMap::new();
-    for (_, packet) in pair.net.log.take().unwrap().into_iter().filter(|(_, packet)| packet.sender == sender) {
+    for (_, packet) in pair.net.log.take().unwrap().into_iter().filter(|(_, packet)| packet.sender == sender)
+    {
         let entry = found.entry(packet.kind()).or_default();
         entry.0.insert(packet.octets);
         entry.1 += 1;
@@ -28,7 +29,8 @@ fn a_request_is_sent_again_with_the_same_octets() {
     pair.rekey_child(A, 0);
     pair.seconds(12);
     let sent = versions(&mut pair, A);
-    let (octets, times) = &sent[&Kind::Ike { exchange: ExchangeType::CREATE_CHILD_SA.0, response: false, id: 2 }];
+    let (octets, times) =
+        &sent[&Kind::Ike { exchange: ExchangeType::CREATE_CHILD_SA.0, response: false, id: 2 }];
     assert_eq!((octets.len(), *times), (1, 5));
     pair.assert_healthy();
 }
@@ -61,13 +63,15 @@ fn a_repeated_request_is_answered_from_memory_without_a_key_exchange() {
     pair.rule(B, Select::Response(ExchangeType::CREATE_CHILD_SA), Action::Drop, 3);
     pair.net.log = Some(Vec::new());
     pair.millis(20);
-    let (exchanges, children) = (pair.hosts[B].script.lock().unwrap().key_exchanges, pair.hosts[B].engine.sad().len());
+    let (exchanges, children) =
+        (pair.hosts[B].script.lock().unwrap().key_exchanges, pair.hosts[B].engine.sad().len());
     pair.seconds(8);
     assert_eq!(pair.hosts[B].script.lock().unwrap().key_exchanges, exchanges);
     assert_eq!(pair.hosts[B].engine.sad().len(), children);
     assert_eq!(pair.hosts[B].counters().retransmit_answered, 3);
     let sent = versions(&mut pair, B);
-    let (octets, times) = &sent[&Kind::Ike { exchange: ExchangeType::CREATE_CHILD_SA.0, response: true, id: 2 }];
+    let (octets, times) =
+        &sent[&Kind::Ike { exchange: ExchangeType::CREATE_CHILD_SA.0, response: true, id: 2 }];
     assert_eq!((octets.len(), *times), (1, 4));
     pair.assert_healthy();
 }

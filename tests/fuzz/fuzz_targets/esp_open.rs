@@ -4,9 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use skybridge::crypto::{Cipher, DirectionKeys, EspSuite, Secret};
-use skybridge::esp::{
-    ChildId, InboundConfig, InboundSa, Limits, Path, PathState, SaSelectors, Treatment,
-};
+use skybridge::esp::{ChildId, InboundConfig, InboundSa, Limits, Path, PathState, SaSelectors, Treatment};
 use skybridge::policy::{SelectorSet, TrafficSelector};
 use skybridge::wire::esp::EspHeader;
 use skybridge::wire::ip::{Ecn, InnerPacket};

@@ -10,9 +10,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use skybridge::crypto::{
-    CipherKey, CryptoError, Group, KeyExchange, Random, Secret, exchange,
-};
+use skybridge::crypto::{CipherKey, CryptoError, Group, KeyExchange, Random, Secret, exchange};
 use skybridge::ike::{
     ChildConfig, ChildLifetime, Command, Datagram, Endpoint, EndpointSettings, Event, KeyLog, LocalAuth, Now,
     PeerConfig, RemoteAddress, RemoteAuth, StartPolicy, TransmitKind,
@@ -76,7 +74,10 @@ impl Node {
         );
         peer.ike = vec![Proposal::parse_ike("aes256gcm16-prfsha384-x25519").expect("a proposal")];
         let nets = ["10.1.0.0/16", "10.2.0.0/16"].map(|net| {
-            SelectorSet::of_prefixes([net.parse().expect("a network"), "fd00::/64".parse().expect("a network")])
+            SelectorSet::of_prefixes([
+                net.parse().expect("a network"),
+                "fd00::/64".parse().expect("a network"),
+            ])
         });
         peer.children = vec![ChildConfig {
             name: "lan".into(),
@@ -115,7 +116,13 @@ impl Node {
             assert!(events < MANY, "events without end");
             match event {
                 Event::KeyLog(KeyLog::Ike {
-                    initiator_spi, responder_spi, sk_ei, sk_er, sk_ai, sk_ar, suite,
+                    initiator_spi,
+                    responder_spi,
+                    sk_ei,
+                    sk_er,
+                    sk_ai,
+                    sk_ar,
+                    suite,
                 }) if self.keys.is_none() => {
                     let cipher = |key: &Secret, integrity: &Secret| {
                         CipherKey::new(suite.cipher, suite.integrity, key.expose(), integrity.expose())
@@ -126,7 +133,9 @@ impl Node {
                         ciphers: [cipher(&sk_ei, &sk_ai), cipher(&sk_er, &sk_ar)],
                     });
                 }
-                Event::ChildInstalled(install) => assert!(self.children.insert(install.id.0), "installed twice"),
+                Event::ChildInstalled(install) => {
+                    assert!(self.children.insert(install.id.0), "installed twice")
+                }
                 Event::ChildRemoved { child, .. } => {
                     assert!(self.children.remove(&child.0), "removed and never installed");
                 }
@@ -139,7 +148,13 @@ impl Node {
         out
     }
 
-    fn take(&mut self, now: Now, from: SocketAddr, octets: &[u8], encapsulated: bool) -> Vec<(Vec<u8>, bool)> {
+    fn take(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        octets: &[u8],
+        encapsulated: bool,
+    ) -> Vec<(Vec<u8>, bool)> {
         let port = if encapsulated { 4500 } else { 500 };
         let at = |mut address: SocketAddr| {
             address.set_port(port);
@@ -152,7 +167,8 @@ impl Node {
 
     fn later(&mut self, now: &mut Now) {
         if let Some((at, _)) = self.endpoint.poll_timeout() {
-            now.unix += i64::try_from(at.saturating_duration_since(now.mono).as_secs()).expect("not that late");
+            now.unix +=
+                i64::try_from(at.saturating_duration_since(now.mono).as_secs()).expect("not that late");
             now.mono = now.mono.max(at);
             self.endpoint.handle_timeout(*now);
         }
@@ -251,7 +267,13 @@ fuzz_target!(|octets: &[u8]| {
     node.drain();
 });
 
-fn seal(key: &CipherKey, header: &Header, first: PayloadType, chain: &[u8], fragment: Option<(u16, u16)>) -> Vec<u8> {
+fn seal(
+    key: &CipherKey,
+    header: &Header,
+    first: PayloadType,
+    chain: &[u8],
+    fragment: Option<(u16, u16)>,
+) -> Vec<u8> {
     let layout = SealLayout { iv_len: key.iv_len(), icv_len: key.icv_len(), block_len: key.block_len() };
     let mut message = Sealable::new(header, &[], first, chain, fragment, layout);
     let parts = message.parts();
