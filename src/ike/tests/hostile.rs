@@ -463,3 +463,25 @@ fn clear_payloads_beside_the_encrypted_one_are_not_trusted() {
     pair.run(secs(1));
     pair.assert_converged(1);
 }
+
+#[test]
+fn a_forged_fragment_leaves_the_good_ones_alone() {
+    let (mut a, b) = configs();
+    a.fragment_size = 200;
+    let mut pair = Pair::new(a, b);
+    pair.run(Duration::from_millis(25));
+    let mut fragments: Vec<Flight> = std::mem::take(&mut pair.link).into_values().collect();
+    assert!(fragments.len() > 2 && fragments[0].is(ExchangeType::IKE_AUTH, false));
+    let last = fragments.pop().unwrap();
+    fragments.iter().for_each(|fragment| pair.deliver(fragment));
+    for at in 28..last.transmit.octets.len() {
+        let mut forged = last.clone();
+        forged.transmit.octets[at] ^= 1;
+        pair.deliver(&forged);
+    }
+    assert_eq!(pair.ike_sas(Side::B), 0);
+    let counters = pair.b.endpoint.counters();
+    assert!(counters.bad_integrity > 20 && counters.bad_fragment == 0, "{counters:?}");
+    pair.deliver(&last);
+    assert_eq!((pair.ike_sas(Side::B), pair.children(Side::B)), (1, 1));
+}
