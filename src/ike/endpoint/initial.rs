@@ -194,7 +194,7 @@ impl Endpoint {
             }
         };
         channel.fragmentation = contents.has(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
-        channel.kin = is_kin(&contents);
+        channel.kin = is_kin(contents);
         let mut payloads = vec![
             Payload::SecurityAssociation(vec![selected.answer(Vec::new())]),
             Payload::KeyExchange { group: suite.group.id(), data: own_public },
