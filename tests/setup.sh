@@ -55,6 +55,10 @@ if [ -n "$missing$cargo_packages" ]; then
     as_root=
     [ "$(id -u)" = 0 ] || as_root=sudo
     $as_root apt-get update -q >&2
+    if [ -n "$cargo_packages" ] && ! apt-cache show rustc-web >/dev/null 2>&1; then
+        say "this release has no recent cargo: install cargo 1.$minor or newer (rustup) and try again"
+        exit 1
+    fi
     # shellcheck disable=SC2086
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
         $missing $cargo_packages >&2
