@@ -22,6 +22,16 @@ impl DropCounters {
         }
     }
 
+    /// Adds all that `other` has counted.
+    pub fn add_all(&self, other: &Self) {
+        for (counter, more) in self.0.iter().zip(&other.0) {
+            let more = more.load(Relaxed);
+            if more != 0 {
+                counter.fetch_add(more, Relaxed);
+            }
+        }
+    }
+
     /// The drops for this reason so far.
     pub fn get(&self, reason: DropReason) -> u64 {
         self.0.get(reason.index()).map_or(0, |counter| counter.load(Relaxed))
@@ -50,19 +60,22 @@ pub struct SaCounters {
 }
 
 impl SaCounters {
-    /// Adds a carried packet of `octets` inner octets at `now` (see [`SaCounters::last_used`]) and gives
-    /// the totals of packets and octets.
-    pub(crate) fn carried(&self, octets: u64, now: u64) -> (u64, u64) {
+    /// Adds carried packets of `octets` inner octets together at `now` (see [`SaCounters::last_used`]).
+    pub(crate) fn carried(&self, packets: u64, octets: u64, now: u64) {
         self.used(now);
-        (self.packets.fetch_add(1, Relaxed) + 1, self.octets.fetch_add(octets, Relaxed) + octets)
+        self.packets.fetch_add(packets, Relaxed);
+        self.octets.fetch_add(octets, Relaxed);
     }
 
-    pub(crate) fn dummy(&self) {
-        self.dummies.fetch_add(1, Relaxed);
+    pub(crate) fn dummies_received(&self, packets: u64) {
+        self.dummies.fetch_add(packets, Relaxed);
     }
 
     pub(crate) fn used(&self, now: u64) {
-        self.last_used.fetch_max(now.max(1), Relaxed);
+        let now = now.max(1);
+        if self.last_used.load(Relaxed) < now {
+            self.last_used.fetch_max(now, Relaxed);
+        }
     }
 
     /// Packets carried.
@@ -87,8 +100,12 @@ impl SaCounters {
     }
 }
 
-/// The counts of a whole data plane. Read it while the workers run.
+/// The counts of a data plane, or of one of its workers. Read it while the workers run.
+///
+/// Each worker adds to its own, so that no cache line goes from core to core; a reader sums them into a
+/// fresh one by [`DataCounters::add_all`].
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct DataCounters {
     /// Drops by reason.
     pub drops: DropCounters,
@@ -121,22 +138,101 @@ pub struct DataCounters {
 }
 
 impl DataCounters {
+    /// Adds all that `other` has counted.
+    pub fn add_all(&self, other: &Self) {
+        self.drops.add_all(&other.drops);
+        for (counter, more) in self.counters().into_iter().zip(other.counters()) {
+            counter.fetch_add(more.load(Relaxed), Relaxed);
+        }
+    }
+
+    /// The sum of several workers' counts.
+    pub fn sum<'a>(workers: impl IntoIterator<Item = &'a Self>) -> Self {
+        let total = Self::default();
+        for worker in workers {
+            total.add_all(worker);
+        }
+        total
+    }
+
     /// Every counter but the drops, by its stable name.
-    pub fn named(&self) -> [(&'static str, u64); 13] {
+    pub fn named(&self) -> [(&'static str, u64); NAMES.len()] {
+        let counters = self.counters();
+        std::array::from_fn(|at| {
+            let name = NAMES.get(at).copied().unwrap_or_default();
+            (name, counters.get(at).map_or(0, |counter| counter.load(Relaxed)))
+        })
+    }
+
+    /// In the order of [`NAMES`].
+    fn counters(&self) -> [&AtomicU64; NAMES.len()] {
         [
-            ("tun_received", self.tun_received.load(Relaxed)),
-            ("tun_sent", self.tun_sent.load(Relaxed)),
-            ("udp_received", self.udp_received.load(Relaxed)),
-            ("udp_sent", self.udp_sent.load(Relaxed)),
-            ("keepalives", self.keepalives.load(Relaxed)),
-            ("ike_datagrams", self.ike_datagrams.load(Relaxed)),
-            ("dummies", self.dummies.load(Relaxed)),
-            ("fragmented", self.fragmented.load(Relaxed)),
-            ("mss_clamped", self.mss_clamped.load(Relaxed)),
-            ("icmp_sent", self.icmp_sent.load(Relaxed)),
-            ("icmp_suppressed", self.icmp_suppressed.load(Relaxed)),
-            ("acquired", self.acquired.load(Relaxed)),
-            ("reports_lost", self.reports_lost.load(Relaxed)),
+            &self.tun_received,
+            &self.tun_sent,
+            &self.udp_received,
+            &self.udp_sent,
+            &self.keepalives,
+            &self.ike_datagrams,
+            &self.dummies,
+            &self.fragmented,
+            &self.mss_clamped,
+            &self.icmp_sent,
+            &self.icmp_suppressed,
+            &self.acquired,
+            &self.reports_lost,
         ]
+    }
+}
+
+const NAMES: [&str; 13] = [
+    "tun_received",
+    "tun_sent",
+    "udp_received",
+    "udp_sent",
+    "keepalives",
+    "ike_datagrams",
+    "dummies",
+    "fragmented",
+    "mss_clamped",
+    "icmp_sent",
+    "icmp_suppressed",
+    "acquired",
+    "reports_lost",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_of_workers_has_every_count_of_each() {
+        let workers = [DataCounters::default(), DataCounters::default()];
+        for (at, worker) in workers.iter().enumerate() {
+            let base = 100 * at as u64 + 1;
+            for (counter, value) in worker.counters().into_iter().zip(base..) {
+                counter.store(value, Relaxed);
+            }
+            worker.drops.add(DropReason::Runt);
+        }
+        workers[1].drops.add(DropReason::NoSa);
+        let sum = DataCounters::sum(&workers);
+        for (at, (_, value)) in sum.named().into_iter().enumerate() {
+            assert_eq!(value, 102 + 2 * at as u64);
+        }
+        assert_eq!(sum.drops.get(DropReason::Runt), 2);
+        assert_eq!(sum.drops.get(DropReason::NoSa), 1);
+        assert_eq!(sum.drops.total(), 3);
+    }
+
+    #[test]
+    fn names_stand_with_their_counters() {
+        let counters = DataCounters::default();
+        counters.tun_received.store(1, Relaxed);
+        counters.reports_lost.store(2, Relaxed);
+        counters.icmp_sent.store(3, Relaxed);
+        let named = counters.named();
+        for expected in [("tun_received", 1), ("reports_lost", 2), ("icmp_sent", 3), ("dummies", 0)] {
+            assert!(named.contains(&expected), "{expected:?}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    ChildId, DropReason, Limits, Path, SaCounters, SaSelectors, Treatment, ecn,
+    ChildId, DropReason, Limits, OpenedTrain, Path, SaCounters, SaSelectors, Treatment, ecn,
     mtu::inner_mtu,
     outbound::{AuthenticatedData, is_aligned},
     replay::{Freshness, ReplayWindow},
@@ -19,7 +19,7 @@ use crate::{
     crypto::{CipherKey, CryptoError, DirectionKeys, EspSuite},
     wire::{
         esp::{HEADER_LEN, NEXT_HEADER_IPV4, NEXT_HEADER_IPV6, NEXT_HEADER_NONE, split_trailer},
-        ip::{self, Ecn, InnerPacket, IpVersion},
+        ip::{self, Ecn, Fragment, InnerPacket, IpVersion, protocol},
     },
 };
 
@@ -46,11 +46,49 @@ pub struct InboundConfig<'a> {
     pub treatment: Treatment,
 }
 
+/// What the checks found out about an inner packet, so that it need not be parsed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InnerFacts {
+    /// IP version.
+    pub version: IpVersion,
+    /// The upper protocol; see [`InnerPacket::protocol`].
+    pub protocol: u8,
+    /// Octets before the upper protocol's header.
+    pub header_len: u16,
+    /// Whether it may be a SYN or SYN-ACK, whose segment size may have to be lowered.
+    pub may_clamp: bool,
+    /// Whether it is a fragment.
+    pub fragment: bool,
+}
+
+impl InnerFacts {
+    fn new(packet: &InnerPacket, octets: &[u8]) -> Self {
+        let fragment = packet.fragment != Fragment::Whole;
+        let later = matches!(packet.fragment, Fragment::Later(_));
+        let may_clamp = packet.protocol == protocol::TCP
+            && !later
+            && octets.get(packet.header_len + TCP_FLAGS).is_none_or(|flags| flags & TCP_SYN != 0);
+        Self {
+            version: packet.version,
+            protocol: packet.protocol,
+            header_len: u16::try_from(packet.header_len).unwrap_or(u16::MAX),
+            may_clamp,
+            fragment,
+        }
+    }
+}
+
+/// Where the flags lie in a TCP header, and the one of them that carries options worth a look.
+const TCP_FLAGS: usize = 13;
+const TCP_SYN: u8 = 2;
+
 /// What was inside an authenticated packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
     /// Where the inner IP packet lies in the buffer given to [`InboundSa::open`]; `None` for a dummy.
     pub inner: Option<Range<usize>>,
+    /// What the inner packet is; `None` for a dummy.
+    pub facts: Option<InnerFacts>,
     /// The whole sequence number.
     pub sequence: u64,
     /// Whether the number is the highest so far: only then may the sender's address be believed.
@@ -198,19 +236,20 @@ impl InboundSa {
         self.counters.used(now);
         let mut opened = Opened {
             inner: None,
+            facts: None,
             sequence,
             highest: freshness == Freshness::Highest,
             first: !self.first_seen.swap(true, Relaxed),
             soft_limit: false,
         };
         match self.check_inside(packet, plaintext, outer_ecn) {
-            Ok(Some(inner)) => {
+            Ok(Some((inner, facts))) => {
                 let octets = inner.len() as u64;
                 opened.soft_limit = self.account(octets).map_err(|reason| refuse(reason, true))?;
-                self.counters.carried(octets, now);
-                opened.inner = Some(inner);
+                self.counters.carried(1, octets, now);
+                (opened.inner, opened.facts) = (Some(inner), Some(facts));
             }
-            Ok(None) => self.counters.dummy(),
+            Ok(None) => self.counters.dummies_received(1),
             Err(reason) => {
                 if opened.first {
                     self.first_seen.store(false, Relaxed);
@@ -219,6 +258,30 @@ impl InboundSa {
             }
         }
         Ok(opened)
+    }
+
+    /// Opens the ESP packets of this SA that lie in `buffer` one behind the other, each `segment` octets
+    /// long but for the last, which may be shorter. What comes out in `opened` is what
+    /// [`InboundSa::open`] would have given for one after the other.
+    pub fn open_train(
+        &self,
+        buffer: &mut [u8],
+        segment: usize,
+        outer_ecn: Ecn,
+        now: u64,
+        opened: &mut OpenedTrain,
+    ) {
+        opened.clear();
+        let mut start = 0;
+        for packet in buffer.chunks_mut(segment.max(1)) {
+            let len = packet.len();
+            let mut result = self.open(packet, outer_ecn, now);
+            if let Ok(Opened { inner: Some(inner), .. }) = &mut result {
+                *inner = start + inner.start..start + inner.end;
+            }
+            opened.push(result);
+            start += len;
+        }
     }
 
     /// Replay check and decryption; gives the sequence number and the range of the plaintext.
@@ -255,7 +318,7 @@ impl InboundSa {
         packet: &mut [u8],
         plaintext: Range<usize>,
         outer_ecn: Ecn,
-    ) -> Result<Option<Range<usize>>, DropReason> {
+    ) -> Result<Option<(Range<usize>, InnerFacts)>, DropReason> {
         let start = plaintext.start;
         let plaintext = packet.get_mut(plaintext).ok_or(DropReason::BadPadding)?;
         let (payload, next_header) = split_trailer(plaintext).map_err(|_| DropReason::BadPadding)?;
@@ -275,7 +338,7 @@ impl InboundSa {
         if ecn != parsed.ecn {
             ip::set_ecn(inner, ecn);
         }
-        Ok(Some(start..start + parsed.total_len))
+        Ok(Some((start..start + parsed.total_len, InnerFacts::new(&parsed, inner))))
     }
 
     /// Counts an accepted packet against the limits; tells whether the soft one is reached for the first

@@ -177,14 +177,11 @@ impl OutboundSa {
         self.hard_reported.store(false, Relaxed);
     }
 
-    /// Seals `inner` as an ESP packet at the start of `out` and gives its length.
-    ///
-    /// `sequence` comes from [`OutboundSa::reserve`] and must be used once. For an AEAD it is the IV as
-    /// well ([RFC 4106 section 3.1](https://www.rfc-editor.org/rfc/rfc4106#section-3.1)); for CBC the IV is
-    /// `random`, which must be unpredictable. `now` is in milliseconds of the caller's clock.
+    /// Seals `inner` as an ESP packet at the start of `out`, counts it, and gives its length: see
+    /// [`OutboundSa::seal_with`]. `now` is in milliseconds of the caller's clock.
     ///
     /// # Errors
-    /// [`DropReason::SealFailed`] if `out` is shorter than [`OutboundSa::sealed_len`] or the cipher refuses.
+    /// Those of [`OutboundSa::seal_with`].
     pub fn seal(
         &self,
         sequence: u64,
@@ -194,7 +191,38 @@ impl OutboundSa {
         now: u64,
         out: &mut [u8],
     ) -> Result<usize, DropReason> {
-        let total = self.sealed_len(inner.len());
+        let total = self.seal_with(sequence, next_header, inner.len(), random, out, |room| {
+            room.copy_from_slice(inner);
+        })?;
+        self.count_sealed(1, inner.len() as u64, now);
+        Ok(total)
+    }
+
+    /// Writes an ESP packet around `inner_len` octets at the start of `out`, seals it there and gives its
+    /// length. `write` fills the inner packet's place, which holds anything before. Nothing is counted:
+    /// call [`OutboundSa::count_sealed`] once for a whole batch.
+    ///
+    /// ```text
+    /// SPI | sequence | IV | inner_len octets by `write` | padding, pad length, next header | ICV
+    /// ```
+    ///
+    /// `sequence` comes from [`OutboundSa::reserve`] and must be used once. For an AEAD it is the IV as
+    /// well ([RFC 4106 section 3.1](https://www.rfc-editor.org/rfc/rfc4106#section-3.1)); for CBC the IV is
+    /// `random`, which must be unpredictable.
+    ///
+    /// # Errors
+    /// [`DropReason::SealFailed`] if `out` is shorter than [`OutboundSa::sealed_len`] or the cipher refuses.
+    #[inline]
+    pub fn seal_with(
+        &self,
+        sequence: u64,
+        next_header: u8,
+        inner_len: usize,
+        random: &[u8; 16],
+        out: &mut [u8],
+        write: impl FnOnce(&mut [u8]),
+    ) -> Result<usize, DropReason> {
+        let total = self.sealed_len(inner_len);
         let packet = out.get_mut(..total).ok_or(DropReason::SealFailed)?;
         let (header, rest) = packet.split_at_mut_checked(HEADER_LEN).ok_or(DropReason::SealFailed)?;
         let (iv, rest) =
@@ -208,16 +236,20 @@ impl OutboundSa {
         } else {
             iv.copy_from_slice(random);
         }
-        let (body, trailer) = data.split_at_mut_checked(inner.len()).ok_or(DropReason::SealFailed)?;
-        body.copy_from_slice(inner);
+        let (body, trailer) = data.split_at_mut_checked(inner_len).ok_or(DropReason::SealFailed)?;
+        write(body);
         if !write_trailer(trailer, next_header) {
             return Err(DropReason::SealFailed);
         }
 
         let auth = AuthenticatedData::new(&self.suite, self.spi, sequence);
         self.key.seal(iv, auth.aad(), auth.trailer(), data, icv).map_err(|_| DropReason::SealFailed)?;
-        self.counters.carried(inner.len() as u64, now);
         Ok(total)
+    }
+
+    /// Counts what [`OutboundSa::seal_with`] sealed: `octets` are those of the inner packets together.
+    pub fn count_sealed(&self, packets: u64, octets: u64, now: u64) {
+        self.counters.carried(packets, octets, now);
     }
 }
 
