@@ -9,6 +9,7 @@
 //! uses none of them and stays the reference for one that does. It sets no address, route or link state.
 
 pub mod batch;
+pub mod coalesce;
 mod core;
 pub mod device;
 mod fragment;
@@ -17,6 +18,7 @@ pub mod ike_sender;
 mod inbound;
 mod outbound;
 mod rate;
+pub mod segment;
 pub mod socket;
 pub mod tun;
 pub mod udp;

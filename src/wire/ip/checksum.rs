@@ -32,6 +32,21 @@ impl Sum {
         Self((folded as u64).wrapping_add((folded >> 64) as u64))
     }
 
+    /// Adds a word.
+    #[must_use]
+    #[inline]
+    pub fn plus_word(self, word: u16) -> Self {
+        self.plus(&word.to_be_bytes())
+    }
+
+    /// Adds another sum.
+    #[must_use]
+    #[inline]
+    pub fn plus_sum(self, other: Self) -> Self {
+        let (sum, carry) = self.0.overflowing_add(other.0);
+        Self(sum + u64::from(carry))
+    }
+
     /// Adds the pseudo-header of TCP, UDP or ICMPv6.
     #[must_use]
     pub fn plus_pseudo_header(self, src: IpAddr, dst: IpAddr, protocol: u8, len: u32) -> Self {
@@ -129,6 +144,15 @@ pub fn complete_partial(packet: &mut [u8], start: usize, offset: usize) -> bool 
     let sum = checksum(covered);
     put(covered, offset, if sum == 0 { 0xffff } else { sum });
     true
+}
+
+/// Copies `from` to `to`, which must be of the same length, and sums it. Nothing is done otherwise.
+pub fn copy_and_sum(from: &[u8], to: &mut [u8]) -> Sum {
+    if from.len() != to.len() {
+        return Sum::new();
+    }
+    to.copy_from_slice(from);
+    Sum::new().plus(from)
 }
 
 fn transport_checksum(packet: &[u8]) -> Option<(InnerPacket, usize)> {
