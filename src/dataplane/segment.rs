@@ -242,3 +242,6 @@ fn put(octets: &mut [u8], at: usize, value: u16) -> Option<()> {
     *octets.get_mut(at..)?.first_chunk_mut()? = value.to_be_bytes();
     Some(())
 }
+
+#[cfg(test)]
+pub(in crate::dataplane) mod tests;

@@ -6,6 +6,9 @@ use std::net::IpAddr;
 use super::{Fragment, InnerPacket, protocol};
 
 /// A ones' complement sum being gathered. Every part added but the last must have an even length.
+///
+/// It is a sum of words in this machine's order, which the ones' complement sum does not depend on: the
+/// octets of the result are swapped where those of the words were.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sum(u64);
 
@@ -17,33 +20,28 @@ impl Sum {
 
     /// Adds octets; an odd last one counts as the high half of a word.
     #[must_use]
+    #[inline]
     pub fn plus(self, octets: &[u8]) -> Self {
-        let mut sum = u128::from(self.0);
-        let (words, rest) = octets.as_chunks::<8>();
-        for word in words {
-            sum += u128::from(u64::from_be_bytes(*word));
-        }
-        let mut last = [0; 8];
-        if let Some(room) = last.get_mut(..rest.len()) {
-            room.copy_from_slice(rest);
-        }
-        sum += u128::from(u64::from_be_bytes(last));
-        let folded = (sum >> 64) + (sum & u128::from(u64::MAX));
-        Self((folded as u64).wrapping_add((folded >> 64) as u64))
+        self.plus_native(sum_native(octets))
     }
 
     /// Adds a word.
     #[must_use]
     #[inline]
     pub fn plus_word(self, word: u16) -> Self {
-        self.plus(&word.to_be_bytes())
+        self.plus_native(u64::from(word.to_be()))
     }
 
     /// Adds another sum.
     #[must_use]
     #[inline]
     pub fn plus_sum(self, other: Self) -> Self {
-        let (sum, carry) = self.0.overflowing_add(other.0);
+        self.plus_native(other.0)
+    }
+
+    #[inline]
+    fn plus_native(self, other: u64) -> Self {
+        let (sum, carry) = self.0.overflowing_add(other);
         Self(sum + u64::from(carry))
     }
 
@@ -59,17 +57,45 @@ impl Sum {
     }
 
     /// The sum in 16 bits, not complemented.
+    #[inline]
     pub fn folded(self) -> u16 {
-        let mut sum = self.0;
-        while sum > 0xffff {
-            sum = (sum & 0xffff) + (sum >> 16);
-        }
-        sum as u16
+        let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
+        let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        u16::from_be(sum as u16)
     }
 
     /// The checksum: the complement of the sum.
+    #[inline]
     pub fn finish(self) -> u16 {
         !self.folded()
+    }
+}
+
+/// Words of 8 octets, each cut in halves so that nothing carries: the lower halves' sum is what the whole
+/// words' sum lacks of the upper ones'. This is the form that compilers turn into vector code of any width.
+#[inline]
+fn sum_native(octets: &[u8]) -> u64 {
+    let (words, rest) = octets.as_chunks::<8>();
+    let (mut whole, mut upper) = (0u64, 0u64);
+    for word in words {
+        let word = u64::from_ne_bytes(*word);
+        whole = whole.wrapping_add(word);
+        upper = upper.wrapping_add(word >> 32);
+    }
+    let mut sum = whole.wrapping_sub(upper << 32).wrapping_add(upper);
+    let (words, rest) = rest.as_chunks::<4>();
+    for word in words {
+        sum = sum.wrapping_add(u64::from(u32::from_ne_bytes(*word)));
+    }
+    let (words, rest) = rest.as_chunks::<2>();
+    for word in words {
+        sum = sum.wrapping_add(u64::from(u16::from_ne_bytes(*word)));
+    }
+    match rest {
+        [last] => sum.wrapping_add(u64::from(u16::from_ne_bytes([*last, 0]))),
+        _ => sum,
     }
 }
 
@@ -147,12 +173,16 @@ pub fn complete_partial(packet: &mut [u8], start: usize, offset: usize) -> bool 
 }
 
 /// Copies `from` to `to`, which must be of the same length, and sums it. Nothing is done otherwise.
+///
+/// One after the other is as fast as both in one loop, which copies in smaller pieces.
+#[inline]
 pub fn copy_and_sum(from: &[u8], to: &mut [u8]) -> Sum {
     if from.len() != to.len() {
         return Sum::new();
     }
+    let sum = Sum::new().plus(from);
     to.copy_from_slice(from);
-    Sum::new().plus(from)
+    sum
 }
 
 fn transport_checksum(packet: &[u8]) -> Option<(InnerPacket, usize)> {
