@@ -62,6 +62,7 @@ impl Config {
         restart("control_group", old.control_group != new.control_group);
         restart("replay_window", old.replay_window != new.replay_window);
         restart("manage_sysctls", old.manage_sysctls != new.manage_sysctls);
+        restart("dataplane", old.dataplane != new.dataplane);
         restart("log.format", old.logging.format != new.logging.format);
         restart("log.keylog", old.logging.keylog != new.logging.keylog);
         let ports = |settings: &crate::ike::config::EndpointSettings| crate::ike::config::EndpointSettings {

@@ -59,8 +59,36 @@ pub(crate) struct EndpointFile {
     pub(crate) block_threshold_per_address: Option<u32>,
     /// How long a half-open IKE SA is kept. Default `30s`.
     pub(crate) half_open_timeout: Option<String>,
+    /// How packets are moved.
+    pub(crate) dataplane: Option<DataPlaneFile>,
     /// Logging.
     pub(crate) log: Option<LogFile>,
+}
+
+/// How packets are moved.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DataPlaneFile {
+    /// Threads that move packets: `"auto"` (one on two processors, then one for every two up to four) or 1 to 64.
+    pub(crate) workers: Option<NumberOrWord>,
+    /// Use the segmentation offloads that the kernel has. Default true.
+    pub(crate) offload: Option<bool>,
+    /// What a worker does before it sleeps. Default `adaptive`.
+    pub(crate) polling: Option<PollingFile>,
+    /// How long it polls. Default `50us`, with low latency `10ms`.
+    pub(crate) busy_poll: Option<String>,
+}
+
+/// What a worker does before it sleeps.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum PollingFile {
+    /// Polls while packets come in quick succession.
+    Adaptive,
+    /// Sleeps at once.
+    Off,
+    /// Polls after every packet: the lowest latency, at the price of the processor.
+    LowLatency,
 }
 
 /// What becomes of the tunnels' traffic while the daemon is stopped.

@@ -25,7 +25,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use diff::Changes;
 pub use schema::json_schema;
-pub use types::{ChildRoutes, ClampMss, Config, Endpoint, LogFormat, Logging, Peer, WhenStopped};
+pub use types::{
+    ChildRoutes, ClampMss, Config, DataPlane, Endpoint, LogFormat, Logging, Peer, Polling, WhenStopped,
+};
 
 use check::Context;
 use diagnostic::build;

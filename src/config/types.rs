@@ -1,7 +1,9 @@
 //! The checked configuration, as the layers above take it.
 
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -62,8 +64,32 @@ pub struct Endpoint {
     pub when_stopped: WhenStopped,
     /// Whether forwarding and rp_filter are set and put back.
     pub manage_sysctls: bool,
+    /// How packets are moved.
+    pub dataplane: DataPlane,
     /// Logging.
     pub logging: Logging,
+}
+
+/// How packets are moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataPlane {
+    /// Threads that move packets; `None` to choose by the processors.
+    pub workers: Option<NonZeroUsize>,
+    /// Whether segmentation offloads are used.
+    pub offload: bool,
+    /// What a worker does before it sleeps.
+    pub polling: Polling,
+}
+
+/// What a worker does before it sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Polling {
+    /// Sleeps at once.
+    Off,
+    /// Polls for this long while packets come in quick succession.
+    Adaptive(Duration),
+    /// Polls for this long after every packet.
+    LowLatency(Duration),
 }
 
 /// What becomes of the tunnels' traffic while the daemon is stopped.

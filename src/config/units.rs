@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Reads `500ms`, `90s`, `5m`, `1h30m`, `2d`. At most ten years.
+/// Reads `50us`, `500ms`, `90s`, `5m`, `1h30m`, `2d`. At most ten years.
 ///
 /// # Errors
 /// What would be right.
@@ -19,16 +19,17 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         let number: u64 = number.parse().map_err(|_| wrong())?;
         let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
         let (unit, after) = after.split_at_checked(letters).ok_or_else(wrong)?;
-        let millis = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" | "min" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
+        let micros = match unit {
+            "us" => 1,
+            "ms" => 1_000,
+            "s" => 1_000_000,
+            "m" | "min" => 60_000_000,
+            "h" => 3_600_000_000,
+            "d" => 86_400_000_000,
             _ => return Err(wrong()),
         };
-        let part = number.checked_mul(millis).ok_or_else(wrong)?;
-        total = total.checked_add(Duration::from_millis(part)).ok_or_else(wrong)?;
+        let part = number.checked_mul(micros).ok_or_else(wrong)?;
+        total = total.checked_add(Duration::from_micros(part)).ok_or_else(wrong)?;
         rest = after.trim_start();
     }
     if total > Duration::from_secs(10 * 366 * 86_400) {

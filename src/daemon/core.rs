@@ -304,6 +304,7 @@ impl Daemon {
                 self.restore_tun();
                 false
             }
+            Event::Degraded(_) => false,
             Event::Ike(event) => self.take_ike_event(event),
         }
     }
@@ -471,9 +472,9 @@ impl Daemon {
             return;
         }
         self.tun_lost = Some(Instant::now());
-        match open_tun(&self.config.endpoint.device) {
-            Ok(tun) => {
-                self.dataplane.replace_tun(Box::new(tun));
+        match open_tun(&self.config.endpoint, self.dataplane.workers()) {
+            Ok(queues) => {
+                self.dataplane.replace_tun(queues);
                 let (system, fetched, wanted) =
                     (self.system.clone(), self.fetched.clone(), self.wanted.clone());
                 self.reconciling = Some(tokio::spawn(async move {

@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 
 use crate::dataplane::batch::Batch;
 use crate::dataplane::device::UdpBatch;
-use crate::dataplane::{IkeSender, IpsecSockets, PlainUdp, SocketOptions, UdpDevice};
+use crate::dataplane::{IkeSender, IpsecSockets, KernelUdp, SocketOptions, UdpDevice};
 
 /// Datagrams taken at once; the rest waits in the socket.
 const BATCH: usize = 32;
@@ -24,7 +24,7 @@ const LONGEST: usize = 65_535;
 
 /// The sockets of the IKE port.
 pub(super) struct IkePort {
-    device: PlainUdp,
+    device: KernelUdp,
     sender: IkeSender,
     /// Second handles on the sockets, only to wait with.
     readable: Vec<UdpSocket>,
@@ -38,7 +38,7 @@ impl IkePort {
     pub(super) fn open(listen: &[IpAddr], port: u16) -> io::Result<Self> {
         let options = SocketOptions { buffer: 1 << 20, ..SocketOptions::default() };
         let sockets = Arc::new(IpsecSockets::open(listen, port, options)?);
-        let device = PlainUdp::new(Arc::clone(&sockets));
+        let device = KernelUdp::plain(Arc::clone(&sockets));
         let readable = device
             .poll_fds()
             .iter()

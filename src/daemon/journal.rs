@@ -3,6 +3,7 @@
 use tracing::{info, warn};
 
 use crate::engine::{ChildUp, Event};
+use crate::esp::Degraded;
 use crate::ike::{self, DownReason};
 use crate::system;
 
@@ -22,6 +23,17 @@ pub(super) fn engine_event(event: &Event) {
         }
         Event::OuterTooBig { remote, outer_len } => {
             warn!(%remote, outer_len, "the interface does not carry packets of this size: looking at its MTU again");
+        }
+        Event::Degraded(Degraded::TrainsToPeer(remote)) => warn!(
+            %remote,
+            "the interface towards this peer does not cut UDP trains (no checksum offload?): \
+             sending datagram by datagram, which is several times slower"
+        ),
+        Event::Degraded(Degraded::TcpToTun) => {
+            warn!("the tunnel device refused a TCP super-packet: writing packet by packet from now on");
+        }
+        Event::Degraded(Degraded::UdpToTun) => {
+            warn!("the tunnel device refused a UDP super-packet: writing UDP packet by packet from now on");
         }
         Event::TunGone => warn!("the tunnel device is gone: making it again"),
     }

@@ -1,5 +1,6 @@
 //! Opens what the daemon runs on: sockets, tunnel device, data plane, system, control socket.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,11 +12,16 @@ use tokio::task::JoinHandle;
 use super::DaemonError;
 use super::ike_port::IkePort;
 use super::keylog::KeyLogFiles;
-use crate::config::Config;
+use crate::config::{self, Config, Endpoint};
 use crate::control::{self, server};
-use crate::dataplane::{DataPlane, DataPlaneConfig, IkeSender, IpsecSockets, PlainTun, SocketOptions};
+use crate::dataplane::{
+    DataPlane, DataPlaneConfig, IkeSender, IpsecSockets, KernelTun, Polling, SocketOptions, TunDevice,
+};
 use crate::esp::{Report, Snapshot};
 use crate::system::{self, System};
+
+/// Workers that are started without being asked for.
+const MOST_WORKERS: usize = 4;
 
 /// Reports that may wait for the engine; more are counted and repeated by the workers.
 const REPORTS: usize = 4096;
@@ -70,21 +76,28 @@ impl Parts {
         let (system, system_events) = System::start(options).await?;
         let ike_port =
             IkePort::open(&endpoint.listen, ike).map_err(|source| DaemonError::Port { port: ike, source })?;
-        let sockets = IpsecSockets::open(&endpoint.listen, natt, SocketOptions::default())
+        let queues = workers(&endpoint.dataplane);
+        let sockets = IpsecSockets::open_groups(&endpoint.listen, natt, SocketOptions::default(), queues)
             .map_err(|source| DaemonError::Port { port: natt, source })?;
-        let sockets = Arc::new(sockets);
-        let tun = open_tun(&endpoint.device)?;
+        let tuns = open_tun(endpoint, queues)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let (report_sender, reports) = mpsc::channel(REPORTS);
-        let settings = DataPlaneConfig { epoch, ..DataPlaneConfig::default() };
-        let dataplane = DataPlane::start(
-            settings,
-            Box::new(tun),
-            Arc::clone(&sockets),
-            Arc::clone(&snapshot),
-            report_sender,
-        )
-        .map_err(DaemonError::io("cannot start the data plane"))?;
+        let settings = DataPlaneConfig {
+            epoch,
+            offload: endpoint.dataplane.offload,
+            polling: match endpoint.dataplane.polling {
+                config::Polling::Off => Polling::Off,
+                config::Polling::Adaptive(time) => Polling::Adaptive(time),
+                config::Polling::LowLatency(time) => Polling::LowLatency(time),
+            },
+            ..DataPlaneConfig::default()
+        };
+        let first = sockets
+            .first()
+            .cloned()
+            .ok_or(DaemonError::Port { port: natt, source: std::io::Error::other("no socket") })?;
+        let dataplane = DataPlane::start(settings, tuns.into_iter().zip(sockets), &snapshot, &report_sender)
+            .map_err(DaemonError::io("cannot start the data plane"))?;
         let keylog = match &endpoint.logging.keylog {
             Some(path) => Some(
                 KeyLogFiles::open(path)
@@ -102,7 +115,7 @@ impl Parts {
         let control = tokio::spawn(server::serve(listener, endpoint.control_group.clone(), sender));
         Ok(Self {
             ike_port,
-            natt: IkeSender::new(sockets),
+            natt: IkeSender::new(first),
             dataplane,
             snapshot,
             reports,
@@ -115,7 +128,20 @@ impl Parts {
     }
 }
 
-/// Makes the tunnel device.
-pub(super) fn open_tun(name: &str) -> Result<PlainTun, DaemonError> {
-    PlainTun::open(name).map_err(|source| DaemonError::Tun { name: name.to_owned(), source })
+/// Makes the tunnel device with so many queues.
+pub(super) fn open_tun(endpoint: &Endpoint, queues: usize) -> Result<Vec<Box<dyn TunDevice>>, DaemonError> {
+    let name = &endpoint.device;
+    let opened = KernelTun::open(name, queues, endpoint.dataplane.offload)
+        .map_err(|source| DaemonError::Tun { name: name.to_owned(), source })?;
+    Ok(opened.into_iter().map(|queue| Box::new(queue) as Box<dyn TunDevice>).collect())
+}
+
+/// How many workers there are: as configured, or one for every two processors, since the kernel and the
+/// programs that the traffic is for need the others.
+fn workers(settings: &config::DataPlane) -> usize {
+    let chosen = || {
+        let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        (processors / 2).clamp(1, MOST_WORKERS)
+    };
+    settings.workers.map_or_else(chosen, NonZeroUsize::get)
 }

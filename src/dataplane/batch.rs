@@ -1,7 +1,6 @@
 //! Packets in batches: a fixed number of fixed slots, allocated once, each with its metadata.
 
-/// What the network stack left for its peer to do. The plain implementation neither asks for offloads nor
-/// accepts them; they are part of the interface so that a fast one can replace it.
+/// What the network stack left for its peer to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Offload {
     /// How a super-packet is to be cut into segments.
@@ -26,6 +25,8 @@ pub enum Segmentation {
     TcpV6,
     /// Into UDP datagrams.
     Udp,
+    /// In a way that nobody asked for and that is not known.
+    Unknown,
 }
 
 /// Where a checksum has to be completed: the sum of everything from `start` goes to `start + offset`.

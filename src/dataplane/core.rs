@@ -11,47 +11,46 @@ use std::{
 
 use super::{
     DataPlaneConfig, ReportSink,
-    batch::{Batch, Offload},
-    device::{Datagram, Destination, UdpDevice, UdpError},
+    batch::Batch,
+    device::{Datagram, TUN_HEADROOM, UdpDevice, UdpError},
     held::HeldPackets,
+    outbox::{Outbox, Train},
     rate::RateLimit,
 };
 use crate::{
     crypto::Random,
-    esp::{DataCounters, DropReason, OutboundSa, Report, outer_len},
+    esp::{DataCounters, DropReason, FlowCache, IvPool, OpenedTrain, Report, outer_len},
     wire::ip::{
         InnerPacket,
         icmp::{self, IcmpError},
     },
 };
 
-/// Datagrams sent together at most.
-const SEND_BATCH: usize = 64;
-/// An IP packet has at most 65,535 octets; sealing adds less than a hundred.
-const SEND_SLOT: usize = 65_536 + 128;
 /// ICMP errors in one turn at most.
 const ANSWER_BATCH: usize = 64;
-const ANSWER_SLOT: usize = 1_280;
+const ANSWER_SLOT: usize = TUN_HEADROOM + 1_280;
+/// No IP packet is longer.
+const PACKET: usize = 65_535;
 /// The least time between two reports of the same kind that are about nobody in particular.
 const REPORT_INTERVAL_MILLIS: u64 = 1_000;
-
-/// A sealed packet's way.
-#[derive(Debug)]
-pub(super) struct Sealed {
-    pub(super) to: Destination,
-    pub(super) sa: Arc<OutboundSa>,
-}
 
 /// The state of a worker apart from its devices.
 pub(super) struct Core {
     pub(super) counters: Arc<DataCounters>,
     pub(super) random: Box<dyn Random>,
+    pub(super) ivs: IvPool,
+    pub(super) flows: FlowCache,
     pub(super) held: HeldPackets,
     /// Sealed packets not yet sent.
-    pub(super) sealed: Batch<Sealed>,
-    /// ICMP errors not yet written to the TUN device.
-    pub(super) answers: Batch<Offload>,
+    pub(super) outbox: Outbox,
+    /// What the train at hand held.
+    pub(super) opened: OpenedTrain,
+    /// ICMP errors not yet written to the TUN device, each behind its headroom.
+    pub(super) answers: Batch<()>,
+    /// A fragment.
     pub(super) scratch: Vec<u8>,
+    /// One packet of a super-packet that does not go as such.
+    pub(super) piece: Box<[u8]>,
     /// When the engine was last asked for a tunnel, by SPD entry of this generation.
     pub(super) acquires: HashMap<usize, u64>,
     pub(super) generation: u64,
@@ -73,10 +72,14 @@ impl Core {
         Self {
             counters,
             random,
+            ivs: IvPool::new(),
+            flows: FlowCache::new(),
             held: HeldPackets::default(),
-            sealed: Batch::new(SEND_BATCH, SEND_SLOT),
+            outbox: Outbox::new(),
+            opened: OpenedTrain::new(),
             answers: Batch::new(ANSWER_BATCH, ANSWER_SLOT),
             scratch: Vec::new(),
+            piece: vec![0; PACKET].into_boxed_slice(),
             acquires: HashMap::new(),
             generation: 0,
             hold_millis: u64::try_from(config.hold.as_millis()).unwrap_or(u64::MAX),
@@ -141,9 +144,9 @@ impl Core {
         }
         let octets = &self.icmp_scratch;
         let added = self.answers.push(|slot| {
-            let room = slot.get_mut(..octets.len()).ok_or(())?;
-            room.copy_from_slice(octets);
-            Ok::<_, ()>((octets.len(), Offload::default()))
+            let len = TUN_HEADROOM + octets.len();
+            slot.get_mut(TUN_HEADROOM..len).ok_or(())?.copy_from_slice(octets);
+            Ok::<_, ()>((len, ()))
         });
         let counter =
             if added == Ok(true) { &self.counters.icmp_sent } else { &self.counters.icmp_suppressed };
@@ -152,24 +155,27 @@ impl Core {
 
     /// Sends everything that is sealed.
     pub(super) fn flush(&mut self, udp: &mut dyn UdpDevice, now: u64) {
-        if self.sealed.is_empty() {
+        if self.outbox.is_empty() {
             return;
         }
-        let batch: Vec<(&Sealed, Datagram<'_>)> =
-            self.sealed.iter().map(|(octets, sealed)| (sealed, Datagram { octets, to: sealed.to })).collect();
-        let datagrams: Vec<Datagram<'_>> = batch.iter().map(|(_, datagram)| *datagram).collect();
-        let mut refused = 0;
-        udp.transmit(&datagrams, &mut |index, error| {
-            refused += 1;
-            let Some((sealed, datagram)) = batch.get(index) else { return };
-            self.refused(sealed, datagram, &error, now);
+        let packets: usize = self.outbox.trains().iter().map(Train::packets).sum();
+        let mut lost = 0;
+        udp.transmit(&mut self.outbox.datagrams(), &mut |index, count, error| {
+            lost += count;
+            let train = self.outbox.trains().get(index);
+            let datagram = self.outbox.datagrams().nth(index);
+            if let (Some(train), Some(datagram)) = (train, datagram) {
+                self.refused(train, &datagram, count, &error, now);
+            }
         });
-        add(&self.counters.udp_sent, (datagrams.len() as u64).saturating_sub(refused));
-        drop(batch);
-        self.sealed.clear();
+        add(&self.counters.udp_sent, packets.saturating_sub(lost) as u64);
+        self.outbox.clear();
+        if let Some(degraded) = udp.take_degraded() {
+            self.report(Report::Degraded(degraded));
+        }
     }
 
-    fn refused(&self, sealed: &Sealed, datagram: &Datagram<'_>, error: &UdpError, now: u64) {
+    fn refused(&self, train: &Train, datagram: &Datagram<'_>, count: usize, error: &UdpError, now: u64) {
         let reason = match error {
             UdpError::TooBig => DropReason::UdpTooBig,
             UdpError::Unreachable => DropReason::PeerUnreachable,
@@ -178,14 +184,15 @@ impl Core {
             UdpError::NoSocket => DropReason::NoSocket,
             UdpError::Other(_) => DropReason::UdpRefused,
         };
-        self.counters.drops.add(reason);
-        sealed.sa.counters().drops.add(reason);
-        if reason == DropReason::UdpTooBig && sealed.sa.path().may_report_too_big(now) {
+        self.counters.drops.add_many(reason, count as u64);
+        train.sa.counters().drops.add_many(reason, count as u64);
+        if reason == DropReason::UdpTooBig && train.sa.path().may_report_too_big(now) {
+            let longest = datagram.pieces().map(<[u8]>::len).max().unwrap_or(0);
             self.report(Report::OuterTooBig {
-                child: sealed.sa.child(),
-                local: sealed.to.local,
-                remote: sealed.to.remote,
-                outer_len: outer_len(datagram.octets.len(), sealed.to.remote.is_ipv6()),
+                child: train.sa.child(),
+                local: datagram.to.local,
+                remote: datagram.to.remote,
+                outer_len: outer_len(longest, datagram.to.remote.is_ipv6()),
             });
         }
     }

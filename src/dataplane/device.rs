@@ -4,23 +4,23 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    ops::Range,
     os::fd::BorrowedFd,
 };
 
 use super::batch::{Batch, Offload};
-
-/// Packets from or to the TUN device.
-pub type TunBatch = Batch<Offload>;
+pub use super::coalesce::{Offers, TUN_HEADROOM};
+use crate::esp::Degraded;
 
 /// Datagrams from the UDP sockets.
 pub type UdpBatch = Batch<Received>;
 
-/// A packet for the TUN device.
-#[derive(Debug, Clone, Copy)]
-pub struct TunPacket<'a> {
-    /// The IP packet.
-    pub octets: &'a [u8],
-    /// What is left for the kernel to do.
+/// A packet from the TUN device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TunReceived {
+    /// Where the IP packet lies in the buffer.
+    pub range: Range<usize>,
+    /// What is left for its receiver to do.
     pub offload: Offload,
 }
 
@@ -61,6 +61,26 @@ pub struct Destination {
     pub dont_fragment: bool,
     /// Octets in each but the last of several datagrams that are sent as one.
     pub segment_size: Option<u16>,
+}
+
+impl Destination {
+    /// The same for single datagrams.
+    #[must_use]
+    pub fn without_segments(self) -> Self {
+        Self { segment_size: None, ..self }
+    }
+}
+
+impl<'a> Datagram<'a> {
+    /// The datagrams that it stands for.
+    pub fn pieces(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        self.octets.chunks(self.to.segment_size.map_or(usize::MAX, |size| usize::from(size).max(1)))
+    }
+
+    /// How many datagrams it stands for.
+    pub fn packets(&self) -> usize {
+        self.pieces().len().max(1)
+    }
 }
 
 /// Why the TUN device did not take or give a packet.
@@ -127,14 +147,21 @@ impl From<io::Error> for TunError {
 
 /// The side of this gateway's network. Nothing blocks.
 pub trait TunDevice: Send {
-    /// Adds packets to the batch until it is full or none is left.
+    /// Reads one packet or super-packet into `buffer` and tells where it lies; `None` if none is left.
     ///
     /// # Errors
-    /// What went wrong before the first packet; after it the packets come without an error.
-    fn receive(&mut self, batch: &mut TunBatch) -> Result<(), TunError>;
+    /// What the device says instead of a packet.
+    fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<TunReceived>, TunError>;
 
-    /// Writes the packets in order and tells by index which were not taken.
-    fn transmit(&mut self, packets: &[TunPacket<'_>], refused: &mut dyn FnMut(usize, TunError));
+    /// Writes one packet or super-packet, which starts after [`TUN_HEADROOM`] octets of `buffer` that are
+    /// the device's own.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    fn transmit(&mut self, buffer: &mut [u8], offload: Offload) -> Result<(), TunError>;
+
+    /// Which super-packets may be written.
+    fn offers(&self) -> Offers;
 
     /// Readable when packets are there.
     fn poll_fd(&self) -> BorrowedFd<'_>;
@@ -145,9 +172,19 @@ pub trait UdpDevice: Send {
     /// Adds datagrams to the batch until it is full or none is left.
     fn receive(&mut self, batch: &mut UdpBatch);
 
-    /// Sends the datagrams, those to one peer in order, and tells by index which were not taken.
-    fn transmit(&mut self, datagrams: &[Datagram<'_>], refused: &mut dyn FnMut(usize, UdpError));
+    /// Sends the datagrams, those to one peer in order, and tells which were not taken: by index, and how
+    /// many of those that the datagram stands for.
+    fn transmit(
+        &mut self,
+        datagrams: &mut dyn Iterator<Item = Datagram<'_>>,
+        refused: &mut dyn FnMut(usize, usize, UdpError),
+    );
 
     /// Readable when datagrams are there.
     fn poll_fds(&self) -> Vec<BorrowedFd<'_>>;
+
+    /// What turned out not to work since the last time this was asked, if anything.
+    fn take_degraded(&mut self) -> Option<Degraded> {
+        None
+    }
 }

@@ -1,14 +1,13 @@
 //! From the peers to the TUN device: sort, open, check, report.
 
-use std::{ops::Range, sync::Arc};
-
 use super::{
     core::{Core, add},
-    device::Received,
+    delivery::Delivery,
+    device::{Received, TUN_HEADROOM},
     outbound::clamp,
 };
 use crate::{
-    esp::{DropReason, InboundSa, Opened, Report, Snapshot},
+    esp::{DropReason, InboundSa, Opened, OpenedTrain, Refused, Report, Snapshot},
     wire::{
         esp::EspHeader,
         ip::{Ecn, InnerPacket},
@@ -16,67 +15,55 @@ use crate::{
     },
 };
 
-/// A decrypted packet in the receive batch.
-#[derive(Debug)]
-pub(super) struct Ready {
-    /// Which datagram of the batch it came in.
-    pub(super) index: usize,
-    /// Where it lies in that datagram.
-    pub(super) range: Range<usize>,
-    /// The SA it came through.
-    pub(super) sa: Arc<InboundSa>,
-}
-
-/// Where an inner packet lies in its datagram, and the SA it came through.
-type Delivery<'s> = (Range<usize>, &'s Arc<InboundSa>);
-
 impl Core {
     /// Takes one entry of the receive batch, which may be several datagrams of equal size in one, and gives
-    /// what comes out of it to `ready`.
+    /// what comes out of it to `delivery`.
     pub(super) fn take_datagrams(
         &mut self,
         snapshot: &Snapshot,
         octets: &mut [u8],
         meta: &Received,
         now: u64,
-        mut ready: impl FnMut(Range<usize>, &Arc<InboundSa>),
+        delivery: &mut Delivery,
     ) {
         if meta.truncated {
             self.counters.drops.add(DropReason::DatagramTruncated);
             return;
         }
-        let segment = meta.segment_size.map_or(usize::MAX, |size| usize::from(size).max(1));
         if octets.is_empty() {
             self.counters.drops.add(DropReason::Runt);
         }
-        let mut start = 0;
-        for datagram in octets.chunks_mut(segment) {
-            let len = datagram.len();
-            match self.datagram(snapshot, datagram, meta, now) {
-                Ok(Some((range, sa))) => ready(start + range.start..start + range.end, sa),
-                Ok(None) => {}
-                Err(reason) => self.counters.drops.add(reason),
+        let segment = meta.segment_size.map_or(octets.len(), |size| usize::from(size)).max(1);
+        let mut rest = octets;
+        while !rest.is_empty() {
+            let (train, behind) = rest.split_at_mut(train_len(rest, segment));
+            if let Err(reason) = self.train(snapshot, train, segment, meta, now, delivery) {
+                self.counters.drops.add(reason);
             }
-            start += len;
+            rest = behind;
         }
     }
 
-    fn datagram<'s>(
+    /// Takes datagrams of one SA, or a single one that is something else.
+    fn train(
         &mut self,
-        snapshot: &'s Snapshot,
-        datagram: &mut [u8],
+        snapshot: &Snapshot,
+        octets: &mut [u8],
+        segment: usize,
         meta: &Received,
         now: u64,
-    ) -> Result<Option<Delivery<'s>>, DropReason> {
-        let spi = match demux(datagram) {
+        delivery: &mut Delivery,
+    ) -> Result<(), DropReason> {
+        let first = octets.get(..segment.min(octets.len())).unwrap_or_default();
+        let spi = match demux(first) {
             Ok(Encapsulated::Keepalive) => {
                 add(&self.counters.keepalives, 1);
-                return Ok(None);
+                return Ok(());
             }
             Ok(Encapsulated::Ike(message)) => {
                 let report = Report::Ike { local: meta.local, remote: meta.remote, octets: message.to_vec() };
                 self.hand_over_ike(report);
-                return Ok(None);
+                return Ok(());
             }
             Ok(Encapsulated::Esp(packet)) => EspHeader::split(packet).map_err(|_| DropReason::Runt)?.0.spi,
             Err(EncapsulationError::Runt(_)) => return Err(DropReason::Runt),
@@ -86,50 +73,83 @@ impl Core {
             if self.may_report_unknown_spi(now) {
                 self.report(Report::UnknownSpi { spi, local: meta.local, remote: meta.remote });
             }
-            return Err(DropReason::UnknownSpi);
+            self.counters.drops.add_many(DropReason::UnknownSpi, octets.len().div_ceil(segment) as u64);
+            return Ok(());
         };
-        let opened = match sa.open(datagram, sa.treatment().outer_ecn(Ecn::from_bits(meta.tos)), now) {
-            Ok(opened) => opened,
-            Err(refused) => {
-                let hard = refused.reason == DropReason::InboundHardLimit;
-                if hard && sa.first_hard_limit() && !self.report(Report::HardLimit { child: sa.child(), spi })
-                {
-                    sa.report_again();
+        let ecn = sa.treatment().outer_ecn(Ecn::from_bits(meta.tos));
+        let mut opened = std::mem::take(&mut self.opened);
+        sa.open_train(octets, segment, ecn, now, &mut opened);
+        let tag = delivery.tag(sa);
+        for result in &opened {
+            match result {
+                Ok(Opened { inner: Some(inner), .. }) => {
+                    // The ESP header and the IV leave more room than that before the packet.
+                    let start = inner.start.saturating_sub(TUN_HEADROOM);
+                    let Some(buffer) = octets.get_mut(start..inner.end) else { continue };
+                    self.clamp_inner(sa, buffer);
+                    delivery.push(buffer, tag);
                 }
-                return Err(refused.reason);
+                Ok(Opened { inner: None, .. }) => add(&self.counters.dummies, 1),
+                Err(refused) => self.counters.drops.add(refused.reason),
             }
-        };
+        }
         self.tell(sa, &opened, meta, now);
-        let Some(range) = opened.inner else {
-            add(&self.counters.dummies, 1);
-            return Ok(None);
-        };
-        let inner = datagram.get_mut(range.clone()).ok_or(DropReason::InnerMalformed)?;
+        self.opened = opened;
+        Ok(())
+    }
+
+    fn clamp_inner(&self, sa: &InboundSa, buffer: &mut [u8]) {
+        let Some(inner) = buffer.get_mut(TUN_HEADROOM..) else { return };
         if let Ok(view) = InnerPacket::parse(inner)
-            && clamp(inner, &view, sa.treatment().mss(view.version, sa.inner_mtu()))
+            && clamp(inner, &view, || sa.treatment().mss(view.version, sa.inner_mtu()))
         {
             add(&self.counters.mss_clamped, 1);
         }
-        Ok(Some((range, sa)))
     }
 
-    /// Reports what an authenticated packet showed.
-    fn tell(&self, sa: &InboundSa, opened: &Opened, meta: &Received, now: u64) {
+    /// Reports what the packets of a train showed.
+    fn tell(&self, sa: &InboundSa, opened: &OpenedTrain, meta: &Received, now: u64) {
         let (child, spi) = (sa.child(), sa.spi());
         let mut lost = false;
-        if opened.first {
-            lost |= !self.report(Report::FirstInbound { child, spi });
-        }
-        if opened.soft_limit {
-            lost |= !self.report(Report::SoftLimit { child, spi });
+        let mut highest = false;
+        for result in opened {
+            match result {
+                Ok(opened) => {
+                    highest |= opened.highest;
+                    if opened.first {
+                        lost |= !self.report(Report::FirstInbound { child, spi });
+                    }
+                    if opened.soft_limit {
+                        lost |= !self.report(Report::SoftLimit { child, spi });
+                    }
+                }
+                Err(Refused { reason: DropReason::InboundHardLimit, .. }) if sa.first_hard_limit() => {
+                    lost |= !self.report(Report::HardLimit { child, spi });
+                }
+                Err(_) => {}
+            }
         }
         if lost {
             sa.report_again();
         }
+        if !highest {
+            return;
+        }
         let path = sa.path().get();
         let moved = meta.remote != path.remote || path.local.is_some_and(|local| local != meta.local.ip());
-        if moved && opened.highest && sa.path().may_report_moved(now) {
+        if moved && sa.path().may_report_moved(now) {
             self.report(Report::PeerMoved { child, spi, local: meta.local, remote: meta.remote });
         }
     }
+}
+
+/// Octets of the datagrams at the start that have one SPI; of the first one alone if it has none.
+fn train_len(octets: &[u8], segment: usize) -> usize {
+    let mut datagrams = octets.chunks(segment);
+    let Some(first) = datagrams.next() else { return 0 };
+    let Some(spi) = first.first_chunk::<4>().filter(|spi| **spi != [0; 4]) else { return first.len() };
+    let alike = datagrams.take_while(|datagram| {
+        datagram.len() >= crate::wire::esp::HEADER_LEN && datagram.first_chunk::<4>() == Some(spi)
+    });
+    first.len() + alike.map(<[u8]>::len).sum::<usize>()
 }

@@ -1,27 +1,34 @@
 //! Threads that move packets between the TUN device and the UDP sockets.
 //!
-//! A worker takes batches of packets from both sides, looks them up in the engine's snapshot, seals or opens
-//! them and hands them to the other side, run to completion on a plain thread. What it cannot carry it counts
+//! A worker takes packets from both sides, looks them up in the engine's snapshot, seals or opens them and
+//! hands them to the other side, run to completion on a plain thread. What it cannot carry it counts
 //! under one [`DropReason`](crate::esp::DropReason); what the engine must know it reports over one bounded
 //! queue. It never logs, never waits for the engine and never stops because of a packet.
 //!
-//! The interface ([`batch`], [`device`]) is made for super-packets and offloads; this implementation
-//! uses none of them and stays the reference for one that does. It sets no address, route or link state.
+//! A system call costs as much as the work on many packets, so packets travel as super-packets wherever the
+//! kernel takes and gives them: up to 64 KiB of one flow read from the TUN device at once, sealed as a train of
+//! equal datagrams that is sent at once, received at once, and joined again to one write. Where an offload
+//! is missing, the same worker carries packet by packet. It sets no address, route or link state.
 
 pub mod batch;
 pub mod coalesce;
+mod control_message;
 mod core;
+mod delivery;
 pub mod device;
 mod fragment;
 mod held;
 pub mod ike_sender;
 mod inbound;
 mod outbound;
+mod outbox;
+mod poll;
 mod rate;
 pub mod segment;
 pub mod socket;
 pub mod tun;
 pub mod udp;
+pub mod vnet;
 mod worker;
 
 use std::{
@@ -36,9 +43,10 @@ use arc_swap::ArcSwap;
 pub use self::{
     device::{TunDevice, UdpDevice},
     ike_sender::IkeSender,
+    poll::Polling,
     socket::{IpsecSocket, IpsecSockets, SocketOptions},
-    tun::PlainTun,
-    udp::PlainUdp,
+    tun::KernelTun,
+    udp::KernelUdp,
     worker::Worker,
 };
 use crate::{
@@ -55,11 +63,21 @@ pub struct DataPlaneConfig {
     pub hold: Duration,
     /// ICMP errors a second, for each of "too big" and "unreachable".
     pub icmp_per_second: u32,
+    /// Whether the sockets' segmentation offloads are used where the kernel has them.
+    pub offload: bool,
+    /// What a worker does before it sleeps.
+    pub polling: Polling,
 }
 
 impl Default for DataPlaneConfig {
     fn default() -> Self {
-        Self { epoch: Instant::now(), hold: Duration::from_secs(5), icmp_per_second: 100 }
+        Self {
+            epoch: Instant::now(),
+            hold: Duration::from_secs(5),
+            icmp_per_second: 100,
+            offload: true,
+            polling: Polling::default(),
+        }
     }
 }
 
@@ -93,81 +111,104 @@ impl ReportSink for std::sync::mpsc::SyncSender<Report> {
     }
 }
 
-/// A running data plane. It stops when dropped.
+/// A running data plane: workers that know nothing of each other. It stops when dropped.
 #[derive(Debug)]
 pub struct DataPlane {
+    workers: Vec<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
     control: Arc<worker::Control>,
     counters: Arc<DataCounters>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<io::Result<()>>>>,
 }
 
 impl DataPlane {
-    /// Starts a worker between the TUN device and the sockets.
+    /// Starts a worker for each queue of the TUN device, each with sockets of its own.
     ///
     /// # Errors
-    /// If the thread or its event descriptor cannot be made, or the system has no randomness.
+    /// If a thread or its event descriptor cannot be made, or the system has no randomness.
     pub fn start(
         config: DataPlaneConfig,
-        tun: Box<dyn TunDevice>,
-        sockets: Arc<IpsecSockets>,
-        snapshot: Arc<ArcSwap<Snapshot>>,
-        reports: impl ReportSink + 'static,
+        ends: impl IntoIterator<Item = (Box<dyn TunDevice>, Arc<IpsecSockets>)>,
+        snapshot: &Arc<ArcSwap<Snapshot>>,
+        reports: &(impl ReportSink + Clone + 'static),
     ) -> io::Result<Self> {
-        let counters = Arc::new(DataCounters::default());
-        let control = Arc::new(worker::Control::new()?);
-        let random = SystemRandom::new().map_err(io::Error::other)?;
-        let worker = Worker::new(
-            config,
-            Some(tun),
-            Box::new(PlainUdp::new(sockets)),
-            snapshot,
-            Box::new(reports),
-            Arc::clone(&counters),
-            Box::new(random),
-        );
-        let thread = {
-            let control = Arc::clone(&control);
-            std::thread::Builder::new()
-                .name("skybridge-data".to_owned())
-                .spawn(move || worker.run(&control))?
-        };
-        Ok(Self { control, counters, thread: Mutex::new(Some(thread)) })
+        let mut plane = Self { workers: Vec::new() };
+        for (index, (tun, sockets)) in ends.into_iter().enumerate() {
+            let udp =
+                if config.offload { KernelUdp::with_offload(sockets) } else { KernelUdp::plain(sockets) };
+            let counters = Arc::new(DataCounters::default());
+            let control = Arc::new(worker::Control::new()?);
+            let worker = Worker::new(
+                config,
+                Some(tun),
+                Box::new(udp),
+                Arc::clone(snapshot),
+                Box::new(reports.clone()),
+                Arc::clone(&counters),
+                Box::new(SystemRandom::new().map_err(io::Error::other)?),
+            );
+            let thread = {
+                let control = Arc::clone(&control);
+                std::thread::Builder::new()
+                    .name(format!("skybridge-{index}"))
+                    .spawn(move || worker.run(&control))?
+            };
+            plane.workers.push(Running { control, counters, thread: Mutex::new(Some(thread)) });
+        }
+        Ok(plane)
     }
 
-    /// The counters, which the worker goes on adding to.
-    pub fn counters(&self) -> &Arc<DataCounters> {
-        &self.counters
+    /// The counts of all workers together, as they are now.
+    pub fn counters(&self) -> DataCounters {
+        DataCounters::sum(self.workers.iter().map(|worker| &*worker.counters))
     }
 
-    /// Gives the worker a new TUN device, after [`Report::TunGone`].
-    pub fn replace_tun(&self, tun: Box<dyn TunDevice>) {
-        self.control.replace_tun(tun);
+    /// Workers, one a queue of the TUN device.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
     }
 
-    /// Wakes the worker, so that it looks at a new snapshot at once even without a packet.
-    pub fn wake(&self) {
-        self.control.wake();
-    }
-
-    /// Whether the worker still runs.
-    pub fn is_running(&self) -> bool {
-        self.thread().as_ref().is_some_and(|thread| !thread.is_finished())
-    }
-
-    /// Stops the worker and waits until it is gone; the TUN device is closed then. Does nothing the second
-    /// time.
-    ///
-    /// # Errors
-    /// If the worker had panicked.
-    pub fn stop(&self) -> io::Result<()> {
-        self.control.stop();
-        match self.thread().take().map(JoinHandle::join) {
-            Some(Err(_)) => Err(io::Error::other("the data plane's worker panicked")),
-            Some(Ok(())) | None => Ok(()),
+    /// Gives the workers the queues of a new TUN device, after [`Report::TunGone`].
+    pub fn replace_tun(&self, tuns: impl IntoIterator<Item = Box<dyn TunDevice>>) {
+        for (worker, tun) in self.workers.iter().zip(tuns) {
+            worker.control.replace_tun(tun);
         }
     }
 
-    fn thread(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
+    /// Wakes the workers, so that they look at a new snapshot at once even without a packet.
+    pub fn wake(&self) {
+        self.workers.iter().for_each(|worker| worker.control.wake());
+    }
+
+    /// Whether all workers still run.
+    pub fn is_running(&self) -> bool {
+        self.workers.iter().all(|worker| worker.thread().as_ref().is_some_and(|thread| !thread.is_finished()))
+    }
+
+    /// Stops the workers and waits until they are gone; the TUN device is closed then. Does nothing the
+    /// second time.
+    ///
+    /// # Errors
+    /// If a worker had failed or panicked.
+    pub fn stop(&self) -> io::Result<()> {
+        self.workers.iter().for_each(|worker| worker.control.stop());
+        let mut result = Ok(());
+        for worker in &self.workers {
+            match worker.thread().take().map(JoinHandle::join) {
+                Some(Err(_)) => result = Err(io::Error::other("a worker of the data plane panicked")),
+                Some(Ok(Err(error))) => result = Err(error),
+                Some(Ok(Ok(()))) | None => {}
+            }
+        }
+        result
+    }
+}
+
+impl Running {
+    fn thread(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<io::Result<()>>>> {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

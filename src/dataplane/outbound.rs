@@ -1,13 +1,18 @@
 //! From the TUN device to the peers: policy, MTU, fragmentation, MSS, seal.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::Range,
+    sync::Arc,
+};
 
 use super::{
-    batch::Offload,
-    core::{Core, Sealed, add},
+    batch::{Offload, Segmentation},
+    core::{Core, add},
     device::{Destination, UdpDevice},
     fragment::fragment,
     held::HeldPacket,
+    segment::{Segments, complete_checksum},
 };
 use crate::{
     esp::{DropReason, OutboundSa, Report, Snapshot, SpdAction, SpdEntry, summarize},
@@ -49,13 +54,90 @@ impl Refusal {
 }
 
 impl Core {
-    /// Carries one packet from the TUN device, or drops it under one reason.
-    pub(super) fn take_packet(&mut self, turn: &mut Turn<'_>, packet: &mut [u8], offload: Offload) {
-        if offload != Offload::default() {
-            self.counters.drops.add(DropReason::UnsupportedOffload);
-            return;
+    /// Carries one packet or super-packet from the TUN device, or drops it under one reason. Gives the
+    /// number of packets.
+    pub(super) fn take_packet(&mut self, turn: &mut Turn<'_>, packet: &mut [u8], offload: Offload) -> usize {
+        if offload.segmentation != Segmentation::None {
+            return self.take_super(turn, packet, offload);
         }
-        self.outbound(turn, packet, None);
+        if offload.checksum.is_some_and(|partial| !complete_checksum(packet, partial)) {
+            self.counters.drops.add(DropReason::UnsupportedOffload);
+        } else {
+            self.outbound(turn, packet, None);
+        }
+        1
+    }
+
+    fn take_super(&mut self, turn: &mut Turn<'_>, octets: &[u8], offload: Offload) -> usize {
+        let (Ok(segments), Ok(view)) = (Segments::parse(octets, offload), InnerPacket::parse(octets)) else {
+            self.counters.drops.add(DropReason::UnsupportedOffload);
+            return 1;
+        };
+        match self.way_for_all(turn.snapshot, &segments, octets, &view) {
+            Some(sa) => self.seal_super(turn, sa, &segments, &view),
+            None => {
+                // One by one: each is answered, held, cut or dropped as if it had come alone.
+                let mut piece = std::mem::take(&mut self.piece);
+                for index in 0..segments.count() {
+                    if let Some(packet) = piece.get_mut(..segments.packet_len(index)) {
+                        segments.write(index, packet);
+                        self.outbound(turn, packet, None);
+                    }
+                }
+                self.piece = piece;
+            }
+        }
+        segments.count()
+    }
+
+    /// The SA through which every packet of a super-packet goes as it is; `None` if they need a closer
+    /// look.
+    fn way_for_all<'s>(
+        &mut self,
+        snapshot: &'s Snapshot,
+        segments: &Segments<'_>,
+        octets: &[u8],
+        view: &InnerPacket,
+    ) -> Option<&'s Arc<OutboundSa>> {
+        if !is_carried_unicast(view) {
+            return None;
+        }
+        let (_, entry) = self.flows.lookup(snapshot, view, octets).ok()?;
+        let SpdAction::Protect { outbound: Some(sa), .. } = &entry.action else { return None };
+        let fits = segments.max_packet_len() <= usize::from(sa.inner_mtu());
+        (fits && !tcp::is_syn(octets, view) && !is_loop(sa.path().get().remote, view)).then_some(sa)
+    }
+
+    fn seal_super(
+        &mut self,
+        turn: &mut Turn<'_>,
+        sa: &Arc<OutboundSa>,
+        segments: &Segments<'_>,
+        view: &InnerPacket,
+    ) {
+        let (count, octets) = (
+            segments.count() as u64,
+            (0..segments.count()).map(|index| segments.packet_len(index) as u64).sum(),
+        );
+        let reservation = match self.reserve(sa, count, octets) {
+            Ok(reservation) => reservation,
+            Err(reason) => {
+                self.counters.drops.add_many(reason, count);
+                sa.counters().drops.add_many(reason, count);
+                return;
+            }
+        };
+        let to = destination(sa, view, true);
+        for (index, sequence) in reservation.enumerate() {
+            let len = segments.packet_len(index);
+            let put =
+                self.put(turn, sa, to, (sequence, view.version, len), |inner| segments.write(index, inner));
+            if let Err(reason) = put {
+                self.counters.drops.add(reason);
+                sa.counters().drops.add(reason);
+            }
+        }
+        sa.count_sealed(count, octets, turn.now);
     }
 
     /// Tries the packets that wait again if the snapshot is new, and gives up those that waited too long.
@@ -106,9 +188,9 @@ impl Core {
         if !is_carried_unicast(view) {
             return Err(DropReason::NotUnicast.into());
         }
-        let (index, entry) = turn
-            .snapshot
-            .outbound(view, packet)
+        let (index, entry) = self
+            .flows
+            .lookup(turn.snapshot, view, packet)
             .map_err(|reason| Refusal::unreachable(reason, Unreachable::AdministrativelyProhibited))?;
         match &entry.action {
             SpdAction::Discard => {
@@ -116,8 +198,7 @@ impl Core {
             }
             SpdAction::Bypass => Err(DropReason::PolicyBypass.into()),
             SpdAction::Protect { outbound: Some(sa), .. } => {
-                let sa = Arc::clone(sa);
-                self.protect(turn, &sa, packet, view).inspect_err(|refusal| {
+                self.protect(turn, sa, packet, view).inspect_err(|refusal| {
                     sa.counters().drops.add(refusal.reason);
                 })?;
                 Ok(Carried::Sealed)
@@ -164,15 +245,11 @@ impl Core {
         packet: &mut [u8],
         view: &InnerPacket,
     ) -> Result<(), Refusal> {
-        let path = sa.path().get();
-        let loops = view.protocol == protocol::UDP
-            && view.dst == path.remote.ip()
-            && view.ports.is_some_and(|(_, port)| port == path.remote.port());
-        if loops {
+        if is_loop(sa.path().get().remote, view) {
             return Err(DropReason::TunnelLoop.into());
         }
         let mtu = sa.inner_mtu();
-        if clamp(packet, view, sa.treatment().mss(view.version, mtu)) {
+        if clamp(packet, view, || sa.treatment().mss(view.version, mtu)) {
             add(&self.counters.mss_clamped, 1);
         }
         if packet.len() <= usize::from(mtu) {
@@ -225,7 +302,19 @@ impl Core {
         view: &InnerPacket,
         dont_fragment: bool,
     ) -> Result<(), DropReason> {
-        let reservation = sa.reserve(1, packet.len() as u64).inspect_err(|_| {
+        let octets = packet.len() as u64;
+        let sequence = self.reserve(sa, 1, octets)?.start;
+        let to = destination(sa, view, dont_fragment);
+        self.put(turn, sa, to, (sequence, view.version, packet.len()), |inner| {
+            inner.copy_from_slice(packet);
+        })?;
+        sa.count_sealed(1, octets, turn.now);
+        Ok(())
+    }
+
+    /// Reserves sequence numbers and tells the engine of limits.
+    fn reserve(&self, sa: &OutboundSa, packets: u64, octets: u64) -> Result<Range<u64>, DropReason> {
+        let reservation = sa.reserve(packets, octets).inspect_err(|_| {
             if sa.first_hard_limit() && !self.report(Report::HardLimit { child: sa.child(), spi: sa.spi() }) {
                 sa.report_again();
             }
@@ -233,30 +322,35 @@ impl Core {
         if reservation.soft_limit && !self.report(Report::SoftLimit { child: sa.child(), spi: sa.spi() }) {
             sa.report_again();
         }
-        let next_header = match view.version {
+        Ok(reservation.sequences)
+    }
+
+    /// Seals one packet of `len` octets, which `write` puts into its place, behind those not yet sent.
+    fn put(
+        &mut self,
+        turn: &mut Turn<'_>,
+        sa: &Arc<OutboundSa>,
+        to: Destination,
+        (sequence, version, len): (u64, IpVersion, usize),
+        write: impl FnOnce(&mut [u8]),
+    ) -> Result<(), DropReason> {
+        let next_header = match version {
             IpVersion::V4 => NEXT_HEADER_IPV4,
             IpVersion::V6 => NEXT_HEADER_IPV6,
         };
-        let mut random = [0; 16];
-        if sa.needs_random_iv() {
-            self.random.fill(&mut random);
-        }
-        let path = sa.path().get();
-        let to = Destination {
-            local: path.local,
-            remote: path.remote,
-            tos: sa.treatment().outer_tos(view.dscp, view.ecn),
-            dont_fragment,
-            segment_size: None,
-        };
-        if self.sealed.is_full() {
+        let random = if sa.needs_random_iv() { self.ivs.take(&mut *self.random) } else { [0; 16] };
+        let sealed_len = sa.sealed_len(len);
+        if !self.outbox.has_room(sealed_len) {
             self.flush(turn.udp, turn.now);
         }
-        let sequence = reservation.sequences.start;
-        self.sealed.push(|slot| {
-            let len = sa.seal(sequence, next_header, packet, &random, turn.now, slot)?;
-            Ok::<_, DropReason>((len, Sealed { to, sa: Arc::clone(sa) }))
-        })?;
+        self.outbox
+            .push(to, sa, sealed_len, |slot| {
+                sa.seal_with(sequence, next_header, len, &random, slot, write).map(|_| ())
+            })?
+            .ok_or(DropReason::SealFailed)?;
+        if self.outbox.is_full() {
+            self.flush(turn.udp, turn.now);
+        }
         Ok(())
     }
 }
@@ -267,8 +361,26 @@ enum Carried {
 }
 
 /// Lowers the MSS of a SYN or SYN-ACK to `mss`.
-pub(super) fn clamp(packet: &mut [u8], view: &InnerPacket, mss: Option<u16>) -> bool {
-    view.protocol == protocol::TCP && mss.is_some_and(|mss| tcp::clamp_mss(packet, mss))
+pub(super) fn clamp(packet: &mut [u8], view: &InnerPacket, mss: impl FnOnce() -> Option<u16>) -> bool {
+    tcp::is_syn(packet, view) && mss().is_some_and(|mss| tcp::clamp_mss(packet, mss))
+}
+
+/// Whether a packet is one of the tunnel's own.
+fn is_loop(peer: SocketAddr, view: &InnerPacket) -> bool {
+    view.protocol == protocol::UDP
+        && view.dst == peer.ip()
+        && view.ports.is_some_and(|(_, port)| port == peer.port())
+}
+
+fn destination(sa: &OutboundSa, view: &InnerPacket, dont_fragment: bool) -> Destination {
+    let path = sa.path().get();
+    Destination {
+        local: path.local,
+        remote: path.remote,
+        tos: sa.treatment().outer_tos(view.dscp, view.ecn),
+        dont_fragment,
+        segment_size: None,
+    }
 }
 
 /// Whether both ends are single hosts beyond this link.

@@ -76,6 +76,7 @@ impl<'a> Segments<'a> {
             Segmentation::TcpV4 => (false, Some(IpVersion::V4)),
             Segmentation::TcpV6 => (false, Some(IpVersion::V6)),
             Segmentation::Udp => (true, None),
+            Segmentation::Unknown => return Err(SegmentError::Protocol),
         };
         let view = InnerPacket::parse(octets)?;
         if view.total_len != octets.len() || view.fragment != Fragment::Whole {

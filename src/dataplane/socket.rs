@@ -5,7 +5,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -21,11 +21,13 @@ pub struct SocketOptions {
     pub buffer: usize,
     /// A firewall mark for every datagram, to keep them out of policy routes; needs CAP_NET_ADMIN.
     pub mark: Option<u32>,
+    /// Whether others of this process may be bound to the same address and port, to share the load.
+    pub shared: bool,
 }
 
 impl Default for SocketOptions {
     fn default() -> Self {
-        Self { buffer: 4 << 20, mark: None }
+        Self { buffer: 4 << 20, mark: None, shared: false }
     }
 }
 
@@ -57,6 +59,9 @@ impl IpsecSocket {
             socket.set_only_v6(true)?;
             setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
             socket.set_recv_tclass_v6(true)?;
+        }
+        if options.shared {
+            socket.set_reuse_port(true)?;
         }
         set_buffers(&socket, options.buffer);
         socket.bind(&address.into())?;
@@ -105,6 +110,20 @@ impl IpsecSocket {
     }
 }
 
+/// Has the kernel choose among the sockets of one address by the SPI modulo their number: the program sees
+/// the UDP payload, and one that is too short for an SPI gives 0.
+fn steer_by_spi(socket: &IpsecSocket, sockets: usize) -> io::Result<()> {
+    let count = u32::try_from(sockets).unwrap_or(u32::MAX);
+    let step = |code: u32, k| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let mut program = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+        step(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, count),
+        step(libc::BPF_RET | libc::BPF_A, 0),
+    ];
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    Ok(setsockopt(&socket.socket, sockopt::AttachReusePortCbpf, &program)?)
+}
+
 fn set_buffers(socket: &Socket, octets: usize) {
     // A smaller buffer than wanted only costs packets under bursts.
     if setsockopt(socket, sockopt::RcvBufForce, &octets).is_err() {
@@ -142,6 +161,32 @@ impl IpsecSockets {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen at"));
         }
         Ok(Self { sockets })
+    }
+
+    /// Opens sockets at each address `groups` times, so that as many workers share the load. The kernel gives
+    /// all packets of one SPI to one of them, and everything that is no ESP to the first.
+    ///
+    /// # Errors
+    /// As [`IpsecSockets::open`].
+    pub fn open_groups(
+        listen: &[IpAddr],
+        port: u16,
+        options: SocketOptions,
+        groups: usize,
+    ) -> io::Result<Vec<Arc<Self>>> {
+        let groups = groups.max(1);
+        let options = SocketOptions { shared: groups > 1, ..options };
+        let opened: Vec<_> = (0..groups)
+            .map(|_| Self::open(listen, port, options).map(Arc::new))
+            .collect::<io::Result<_>>()?;
+        if groups > 1
+            && let Some(first) = opened.first()
+        {
+            for socket in first.iter() {
+                steer_by_spi(socket, groups)?;
+            }
+        }
+        Ok(opened)
     }
 
     /// Every socket.

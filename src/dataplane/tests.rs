@@ -1,4 +1,5 @@
 mod doubles;
 mod drops;
 mod flows;
+mod supers;
 mod thread;

@@ -1,7 +1,8 @@
-//! The kernel's UDP sockets in batches by `recvmmsg` and `sendmmsg`, without segmentation offload.
+//! The kernel's UDP sockets: whole trains of datagrams a system call by `UDP_SEGMENT` and `UDP_GRO`, or
+//! batches by `sendmmsg` and `recvmmsg` where the kernel, the way out or the operator refuses those.
 
 use std::{
-    io::{IoSlice, IoSliceMut},
+    io::{self, IoSlice, IoSliceMut},
     net::{IpAddr, SocketAddr},
     os::fd::BorrowedFd,
     sync::Arc,
@@ -11,69 +12,201 @@ use nix::{
     cmsg_space,
     errno::Errno,
     sys::socket::{
-        ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg,
+        ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg,
+        recvmsg, sendmmsg, setsockopt, sockopt,
     },
 };
+use socket2::{MsgHdr, SockAddr, SockRef};
 
 use super::{
+    control_message::ControlBuffer,
     device::{Datagram, Destination, Received, UdpBatch, UdpDevice, UdpError},
     socket::{IpsecSocket, IpsecSockets},
 };
+use crate::esp::Degraded;
 
 /// Datagrams in one system call.
 const PER_CALL: usize = 32;
+/// What is as long as this came as a train, behind which more of its kind are expected.
+const LONG: usize = 8_192;
+/// Peers towards which trains are known not to pass; with more of them, no train is sent at all.
+const MAX_REFUSED: usize = 64;
 
-/// UDP without segmentation offload.
+/// The sockets of a worker.
 #[derive(Debug)]
-pub struct PlainUdp {
+pub struct KernelUdp {
     sockets: Arc<IpsecSockets>,
     /// The socket that is read first, so that a busy one does not starve the others.
     next: usize,
+    /// Whether the kernel may join what it received.
+    joins: bool,
+    /// Whether trains are sent as such.
+    trains: bool,
+    /// Peers to which trains are not sent: their way out cannot cut them.
+    refused: Vec<IpAddr>,
+    degraded: Option<Degraded>,
+    control: Vec<u8>,
 }
 
-impl PlainUdp {
-    /// A device over these sockets, which others may send through as well.
-    pub fn new(sockets: Arc<IpsecSockets>) -> Self {
-        Self { sockets, next: 0 }
+impl KernelUdp {
+    /// A device over these sockets without segmentation offload. Others may send through them as well.
+    pub fn plain(sockets: Arc<IpsecSockets>) -> Self {
+        Self {
+            sockets,
+            next: 0,
+            joins: false,
+            trains: false,
+            refused: Vec::new(),
+            degraded: None,
+            control: cmsg_space!(libc::in6_pktinfo, i32, i32, i32),
+        }
+    }
+
+    /// A device with the segmentation offloads that the kernel has: sending since Linux 4.18, receiving
+    /// since 5.0.
+    pub fn with_offload(sockets: Arc<IpsecSockets>) -> Self {
+        let every =
+            |set: &dyn Fn(&IpsecSocket) -> nix::Result<()>| sockets.iter().all(|socket| set(socket).is_ok());
+        let joins = every(&|socket| setsockopt(&socket.fd(), sockopt::UdpGroSegment, &true));
+        // A segment size of zero changes nothing, but an old kernel does not know the option.
+        let trains = every(&|socket| setsockopt(&socket.fd(), sockopt::UdpGsoSegment, &0));
+        Self { joins, trains, refused: Vec::with_capacity(MAX_REFUSED), ..Self::plain(sockets) }
+    }
+
+    /// Whether trains of datagrams are sent, and received, as one.
+    pub fn offloads(&self) -> (bool, bool) {
+        (self.trains, self.joins)
+    }
+
+    fn receive_from(&mut self, index: usize, batch: &mut UdpBatch) {
+        while !batch.is_full() {
+            let Some(socket) = self.sockets.get(index) else { return };
+            if self.joins {
+                match receive_one(socket, &mut self.control, batch) {
+                    // A long one was worth a call of its own, and its octets are in the cache now.
+                    Ok(Some(len)) if len >= LONG => return,
+                    Ok(Some(_)) => {}
+                    Ok(None) | Err(_) => return,
+                }
+            }
+            match receive_many(socket, batch) {
+                Ok(received) if received > 0 => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Sends a train as one; gives false if it has to be sent in pieces.
+    fn send_train(&mut self, datagram: &Datagram<'_>) -> Result<bool, UdpError> {
+        let to = datagram.to;
+        if to.segment_size.is_some() && (!self.trains || self.refused.contains(&to.remote.ip())) {
+            return Ok(false);
+        }
+        let Some(socket) = choose(&self.sockets, &to) else { return Err(UdpError::NoSocket) };
+        match send_one(socket, &to, datagram.octets) {
+            Ok(()) => Ok(true),
+            Err(error) => match (UdpError::from(error), to.segment_size) {
+                (error @ UdpError::Full, _) | (error, None) => Err(error),
+                // The pieces will show what is wrong.
+                (_, Some(_)) => Ok(false),
+            },
+        }
+    }
+
+    fn transmit_one(&mut self, datagram: &Datagram<'_>, refused: &mut dyn FnMut(usize, UdpError)) {
+        let as_one = if datagram.to.dont_fragment { self.send_train(datagram) } else { Ok(false) };
+        match as_one {
+            Ok(true) => {}
+            Err(error) => refused(datagram.packets(), error),
+            Ok(false) => {
+                let mut failed = false;
+                send_group(&self.sockets, std::slice::from_ref(datagram), &mut |_, error| {
+                    failed = true;
+                    refused(1, error);
+                });
+                if !failed && datagram.to.segment_size.is_some() {
+                    self.distrust_trains(datagram.to.remote.ip());
+                }
+            }
+        }
+    }
+
+    /// The pieces of a train went where the train did not.
+    fn distrust_trains(&mut self, remote: IpAddr) {
+        if self.refused.contains(&remote) || !self.trains {
+            return;
+        }
+        if self.refused.len() < MAX_REFUSED {
+            self.refused.push(remote);
+        } else {
+            self.trains = false;
+        }
+        self.degraded = Some(Degraded::TrainsToPeer(remote));
     }
 }
 
-impl UdpDevice for PlainUdp {
+impl UdpDevice for KernelUdp {
     fn receive(&mut self, batch: &mut UdpBatch) {
         let count = self.sockets.iter().len();
         for turn in 0..count {
-            let Some(socket) = self.sockets.get((self.next + turn) % count) else { continue };
-            while !batch.is_full() {
-                match receive(socket, batch) {
-                    Ok(received) if received == PER_CALL => {}
-                    Ok(_) | Err(_) => break,
-                }
-            }
+            self.receive_from((self.next + turn) % count, batch);
         }
         self.next = (self.next + 1) % count.max(1);
     }
 
-    fn transmit(&mut self, datagrams: &[Datagram<'_>], refused: &mut dyn FnMut(usize, UdpError)) {
+    fn transmit(
+        &mut self,
+        datagrams: &mut dyn Iterator<Item = Datagram<'_>>,
+        refused: &mut dyn FnMut(usize, usize, UdpError),
+    ) {
+        if self.trains {
+            for (index, datagram) in datagrams.enumerate() {
+                self.transmit_one(&datagram, &mut |count, error| refused(index, count, error));
+            }
+            return;
+        }
+        // Without trains, neighbours to one destination are at least sent by one call.
+        let datagrams: Vec<_> = datagrams.collect();
         let mut start = 0;
-        for group in datagrams.chunk_by(|one, other| one.to == other.to) {
+        for group in datagrams.chunk_by(|one, other| one.to.without_segments() == other.to.without_segments())
+        {
             let first = start;
             start += group.len();
-            send_group(&self.sockets, group, &mut |index, error| refused(first + index, error));
+            send_group(&self.sockets, group, &mut |index, error| refused(first + index, 1, error));
         }
     }
 
     fn poll_fds(&self) -> Vec<BorrowedFd<'_>> {
         self.sockets.iter().map(IpsecSocket::fd).collect()
     }
+
+    fn take_degraded(&mut self) -> Option<Degraded> {
+        self.degraded.take()
+    }
+}
+
+/// Receives one datagram or train and gives its length.
+fn receive_one(
+    socket: &IpsecSocket,
+    control: &mut [u8],
+    batch: &mut UdpBatch,
+) -> Result<Option<usize>, Errno> {
+    let mut length = None;
+    let bound = socket.bound();
+    batch.push(|slot| {
+        let mut slices = [IoSliceMut::new(slot)];
+        let message: RecvMsg<'_, '_, SockaddrStorage> =
+            recvmsg(socket.raw_fd(), &mut slices, Some(control), MsgFlags::MSG_DONTWAIT)?;
+        let meta = read(&message, bound).ok_or(Errno::EAFNOSUPPORT)?;
+        length = Some(message.bytes);
+        Ok::<_, Errno>((message.bytes, meta))
+    })?;
+    Ok(length)
 }
 
 /// Receives what is there, at most [`PER_CALL`] datagrams, and gives their number.
-fn receive(socket: &IpsecSocket, batch: &mut UdpBatch) -> Result<usize, Errno> {
-    let control = if socket.bound().is_ipv4() {
-        cmsg_space!(libc::in_pktinfo, u8)
-    } else {
-        cmsg_space!(libc::in6_pktinfo, i32)
-    };
+fn receive_many(socket: &IpsecSocket, batch: &mut UdpBatch) -> Result<usize, Errno> {
+    let control = cmsg_space!(libc::in6_pktinfo, i32, i32, i32);
     // Headers cannot be used twice: the kernel leaves its own lengths in them.
     let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(PER_CALL, Some(control));
     let mut slices: Vec<[IoSliceMut<'_>; 1]> =
@@ -81,32 +214,59 @@ fn receive(socket: &IpsecSocket, batch: &mut UdpBatch) -> Result<usize, Errno> {
     let results = recvmmsg(socket.raw_fd(), &mut headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
     let mut received = Vec::with_capacity(PER_CALL);
     for message in results {
-        let Some(remote) = message.address.as_ref().and_then(to_std) else { continue };
-        let mut meta = Received {
-            local: socket.bound(),
-            remote,
-            tos: 0,
-            segment_size: None,
-            truncated: message.flags.contains(MsgFlags::MSG_TRUNC),
-        };
-        for control in message.cmsgs().into_iter().flatten() {
-            match control {
-                ControlMessageOwned::Ipv4PacketInfo(info) => {
-                    meta.local.set_ip(IpAddr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()));
-                }
-                ControlMessageOwned::Ipv6PacketInfo(info) => {
-                    meta.local.set_ip(IpAddr::from(info.ipi6_addr.s6_addr));
-                }
-                ControlMessageOwned::Ipv4Tos(tos) => meta.tos = tos,
-                ControlMessageOwned::Ipv6TClass(class) => meta.tos = (class & 0xff) as u8,
-                _ => {}
-            }
-        }
+        let Some(meta) = read(&message, socket.bound()) else { continue };
         received.push((message.bytes, meta));
     }
     let count = received.len();
     batch.fill(received);
     Ok(count)
+}
+
+fn read(message: &RecvMsg<'_, '_, SockaddrStorage>, bound: SocketAddr) -> Option<Received> {
+    let mut meta = Received {
+        local: bound,
+        remote: message.address.as_ref().and_then(to_std)?,
+        tos: 0,
+        segment_size: None,
+        truncated: message.flags.contains(MsgFlags::MSG_TRUNC),
+    };
+    for control in message.cmsgs().into_iter().flatten() {
+        match control {
+            ControlMessageOwned::Ipv4PacketInfo(info) => {
+                meta.local.set_ip(IpAddr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()));
+            }
+            ControlMessageOwned::Ipv6PacketInfo(info) => {
+                meta.local.set_ip(IpAddr::from(info.ipi6_addr.s6_addr));
+            }
+            ControlMessageOwned::Ipv4Tos(tos) => meta.tos = tos,
+            ControlMessageOwned::Ipv6TClass(class) => meta.tos = (class & 0xff) as u8,
+            ControlMessageOwned::UdpGroSegments(size) => meta.segment_size = u16::try_from(size).ok(),
+            _ => {}
+        }
+    }
+    Some(meta)
+}
+
+/// Sends one datagram or train in one call, without allocating.
+fn send_one(socket: &IpsecSocket, to: &Destination, octets: &[u8]) -> io::Result<()> {
+    let address = SockAddr::from(to.remote);
+    let buffers = [IoSlice::new(octets)];
+    let mut control = ControlBuffer::default();
+    control.source(to.local.filter(|local| local.is_ipv4() == socket.bound().is_ipv4()));
+    control.tos(to.tos, socket.bound().is_ipv4());
+    control.segment(to.segment_size);
+    let message = MsgHdr::new().with_addr(&address).with_buffers(&buffers).with_control(control.octets());
+    loop {
+        match SockRef::from(&socket.fd()).sendmsg(&message, libc::MSG_DONTWAIT) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn choose<'s>(sockets: &'s IpsecSockets, to: &Destination) -> Option<&'s IpsecSocket> {
+    sockets.choose(to.local, to.remote).and_then(|index| sockets.get(index))
 }
 
 fn to_std(address: &SockaddrStorage) -> Option<SocketAddr> {
@@ -126,8 +286,10 @@ pub(crate) fn send_group(
     refused: &mut dyn FnMut(usize, UdpError),
 ) {
     let Some(to) = group.first().map(|datagram| datagram.to) else { return };
-    let Some(socket) = sockets.choose(to.local, to.remote).and_then(|index| sockets.get(index)) else {
-        (0..group.len()).for_each(|index| refused(index, UdpError::NoSocket));
+    let Some(socket) = choose(sockets, &to) else {
+        for (index, datagram) in group.iter().enumerate() {
+            (0..datagram.packets()).for_each(|_| refused(index, UdpError::NoSocket));
+        }
         return;
     };
     if to.dont_fragment {
@@ -144,11 +306,10 @@ fn send_all(
     refused: &mut dyn FnMut(usize, UdpError),
 ) {
     // A datagram that stands for several is sent as several.
-    let segment = to.segment_size.map_or(usize::MAX, |size| usize::from(size).max(1));
     let pieces: Vec<(usize, &[u8])> = group
         .iter()
         .enumerate()
-        .flat_map(|(index, datagram)| datagram.octets.chunks(segment).map(move |piece| (index, piece)))
+        .flat_map(|(index, datagram)| datagram.pieces().map(move |piece| (index, piece)))
         .collect();
     for pieces in pieces.chunks(PER_CALL) {
         let mut rest = pieces;
@@ -157,7 +318,7 @@ fn send_all(
                 Ok(sent) => rest = rest.get(sent.max(1)..).unwrap_or_default(),
                 Err(Errno::EINTR) => {}
                 Err(error) => {
-                    refused(*index, std::io::Error::from(error).into());
+                    refused(*index, io::Error::from(error).into());
                     rest = behind;
                 }
             }

@@ -1,45 +1,51 @@
-//! The loop of a worker: wait for either side, take a batch from each, carry it to the other.
+//! The loop of a worker: take from each side, carry it to the other, and wait only if there was nothing.
 
 use std::{
     io,
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::eventfd::{EfdFlags, EventFd},
-};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::{
     DataPlaneConfig, ReportSink,
-    batch::{Batch, Offload},
+    batch::Batch,
     core::{Core, add},
-    device::{TunBatch, TunDevice, TunError, TunPacket, UdpBatch, UdpDevice},
-    inbound::Ready,
+    delivery::Delivery,
+    device::{TunDevice, TunError, UdpBatch, UdpDevice},
     outbound::Turn,
+    poll::{Sleeper, Spinner},
 };
 use crate::{
     crypto::Random,
-    esp::{DataCounters, DropReason, InboundSa, Report, Snapshot},
+    esp::{DataCounters, Report, Snapshot},
 };
 
-/// Packets taken from one side before the other has its turn.
-const RECEIVE_BATCH: usize = 64;
-/// No IP packet and no UDP datagram is longer.
-const RECEIVE_SLOT: usize = 65_536;
+/// Packets and octets taken from the TUN device before the peers have their turn; a super-packet is many.
+const TURN_PACKETS: usize = 64;
+const TURN_OCTETS: usize = 2 * 65_536;
+/// Entries of a receive batch: single datagrams, or trains.
+const RECEIVE_BATCH: usize = 33;
+/// No UDP datagram is longer. A little more, so that the slots do not compete for the same cache lines.
+const RECEIVE_SLOT: usize = 65_536 + 320;
+/// The longest packet with whatever the device puts before it.
+const TUN_BUFFER: usize = 65_536 + 64;
 /// While packets wait for a tunnel, the snapshot is looked at this often.
-const HELD_POLL_MILLIS: u16 = 20;
+const HELD_POLL: Duration = Duration::from_millis(20);
 /// How long a TUN device that gives errors is left alone, and how often a lost one is reported.
 const TUN_RETRY_MILLIS: u64 = 1_000;
 
 /// How others reach a running worker.
 pub(super) struct Control {
     event: EventFd,
+    /// Set whenever one of the others changed.
+    attention: AtomicBool,
     stopping: AtomicBool,
     new_tun: Mutex<Option<Box<dyn TunDevice>>>,
 }
@@ -54,14 +60,17 @@ impl Control {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             event: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
+            attention: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             new_tun: Mutex::new(None),
         })
     }
 
     pub(super) fn wake(&self) {
-        // Fails only when the counter is full, and then the worker is awake.
+        // Fails only when the counter is full, and then the worker is awake. Before the flag, so that who sees
+        // the flag can empty the counter.
         let _ = self.event.write(1);
+        self.attention.store(true, Ordering::Release);
     }
 
     pub(super) fn stop(&self) {
@@ -83,12 +92,11 @@ impl Control {
 /// that tests drive it with devices in memory; a thread runs it in a loop.
 pub struct Worker {
     config: DataPlaneConfig,
-    tun: Option<Box<dyn TunDevice>>,
     udp: Box<dyn UdpDevice>,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    from_tun: TunBatch,
+    delivery: Delivery,
+    from_tun: Box<[u8]>,
     from_udp: UdpBatch,
-    ready: Vec<Ready>,
     core: Core,
     /// No reading from the TUN device before this time.
     tun_rest_until: u64,
@@ -114,12 +122,11 @@ impl Worker {
     ) -> Self {
         Self {
             config,
-            tun,
             udp,
             snapshot,
-            from_tun: Batch::new(RECEIVE_BATCH, RECEIVE_SLOT),
+            delivery: Delivery::new(tun, Arc::clone(&counters)),
+            from_tun: vec![0; TUN_BUFFER].into_boxed_slice(),
             from_udp: Batch::new(RECEIVE_BATCH, RECEIVE_SLOT),
-            ready: Vec::with_capacity(RECEIVE_BATCH),
             core: Core::new(&config, reports, counters, random),
             tun_rest_until: 0,
             tun_gone_reported: None,
@@ -128,134 +135,142 @@ impl Worker {
 
     /// Gives the worker another TUN device.
     pub fn set_tun(&mut self, tun: Box<dyn TunDevice>) {
-        self.tun = Some(tun);
+        self.delivery.set_tun(Some(tun));
         self.tun_rest_until = 0;
         self.tun_gone_reported = None;
     }
 
-    /// Carries at most one batch from each side, without waiting. `now` is in milliseconds of the
-    /// configured clock.
-    pub fn turn(&mut self, now: u64) {
-        let snapshot = self.snapshot.load_full();
-        self.outbound(&snapshot, now);
-        self.inbound(now);
+    /// Carries what is there on each side, up to a bound and without waiting, and tells whether there was
+    /// anything. `now` is in milliseconds of the configured clock.
+    pub fn turn(&mut self, now: u64) -> bool {
+        let from_tun = self.outbound(now);
+        let from_udp = self.inbound(now);
         self.report_lost_tun(now);
+        from_tun || from_udp
     }
 
-    fn outbound(&mut self, snapshot: &Snapshot, now: u64) {
-        let mut turn = Turn { snapshot, udp: &mut *self.udp, now };
+    fn outbound(&mut self, now: u64) -> bool {
+        let snapshot = self.snapshot.load();
+        let mut turn = Turn { snapshot: &snapshot, udp: &mut *self.udp, now };
         self.core.retry_held(&mut turn);
-        self.from_tun.clear();
-        let received = match &mut self.tun {
-            Some(tun) if now >= self.tun_rest_until => tun.receive(&mut self.from_tun),
-            _ => Ok(()),
-        };
-        add(&self.core.counters.tun_received, self.from_tun.len() as u64);
-        for (packet, offload) in self.from_tun.iter_mut() {
-            self.core.take_packet(&mut turn, packet, *offload);
-        }
-        self.core.flush(&mut *self.udp, now);
-        match received {
-            Ok(()) | Err(TunError::Full) => {}
-            Err(TunError::Gone) => self.tun = None,
-            Err(TunError::Down | TunError::Other(_)) => self.tun_rest_until = now + TUN_RETRY_MILLIS,
-        }
-    }
-
-    fn inbound(&mut self, now: u64) {
-        self.from_udp.clear();
-        self.ready.clear();
-        self.udp.receive(&mut self.from_udp);
-        // After receiving: a peer may use an SA as soon as it was told of it, which is after it was published.
-        let snapshot = self.snapshot.load_full();
-        for (index, (octets, meta)) in self.from_udp.iter_mut().enumerate() {
-            let segments =
-                meta.segment_size.map_or(1, |size| octets.len().div_ceil(usize::from(size).max(1)));
-            add(&self.core.counters.udp_received, segments as u64);
-            self.core.take_datagrams(&snapshot, octets, meta, now, |range, sa: &Arc<InboundSa>| {
-                self.ready.push(Ready { index, range, sa: Arc::clone(sa) });
-            });
-        }
-        self.write_tun();
-    }
-
-    /// Writes what was decrypted, and the answers to inner senders.
-    fn write_tun(&mut self) {
-        let opened = self.ready.iter().filter_map(|ready| {
-            let octets = self.from_udp.get(ready.index)?.get(ready.range.clone())?;
-            Some((octets, Some(&ready.sa)))
-        });
-        let answers = self.core.answers.iter().map(|(octets, _)| (octets, None));
-        let (packets, sas): (Vec<_>, Vec<_>) = opened
-            .chain(answers)
-            .map(|(octets, sa)| (TunPacket { octets, offload: Offload::default() }, sa))
-            .unzip();
-        if packets.is_empty() {
-            return;
-        }
-        let counters = &self.core.counters;
-        let mut refused = 0;
-        let mut gone = false;
-        let mut refuse = |index: usize, error: TunError| {
-            refused += 1;
-            gone |= matches!(error, TunError::Gone);
-            let reason = match error {
-                TunError::Gone | TunError::Down => DropReason::TunGone,
-                TunError::Full => DropReason::TunQueueFull,
-                TunError::Other(_) => DropReason::TunRefused,
-            };
-            counters.drops.add(reason);
-            if let Some(sa) = sas.get(index).copied().flatten() {
-                sa.counters().drops.add(reason);
+        let (mut packets, mut octets) = (0, 0);
+        while packets < TURN_PACKETS && octets < TURN_OCTETS {
+            let Some(tun) = self.delivery.tun().filter(|_| now >= self.tun_rest_until) else { break };
+            match tun.receive(&mut self.from_tun) {
+                Ok(Some(received)) => {
+                    let Some(packet) = self.from_tun.get_mut(received.range) else { continue };
+                    octets += packet.len();
+                    packets += self.core.take_packet(&mut turn, packet, received.offload);
+                }
+                Ok(None) | Err(TunError::Full) => break,
+                Err(TunError::Gone) => {
+                    self.delivery.set_tun(None);
+                    break;
+                }
+                Err(TunError::Down | TunError::Other(_)) => {
+                    self.tun_rest_until = now + TUN_RETRY_MILLIS;
+                    break;
+                }
             }
-        };
-        match &mut self.tun {
-            Some(tun) => tun.transmit(&packets, &mut refuse),
-            None => (0..packets.len()).for_each(|index| refuse(index, TunError::Gone)),
         }
-        add(&counters.tun_sent, (packets.len() as u64).saturating_sub(refused));
-        self.core.answers.clear();
-        if gone {
-            self.tun = None;
+        add(&self.core.counters.tun_received, packets as u64);
+        self.core.flush(&mut *self.udp, now);
+        packets > 0
+    }
+
+    fn inbound(&mut self, now: u64) -> bool {
+        self.from_udp.clear();
+        self.udp.receive(&mut self.from_udp);
+        if !self.from_udp.is_empty() {
+            // After receiving: a peer may use an SA as soon as it was told of it, which is after it was
+            // published.
+            let snapshot = self.snapshot.load();
+            let mut datagrams = 0;
+            for (octets, meta) in self.from_udp.iter_mut() {
+                datagrams +=
+                    meta.segment_size.map_or(1, |size| octets.len().div_ceil(usize::from(size).max(1)));
+                self.core.take_datagrams(&snapshot, octets, meta, now, &mut self.delivery);
+            }
+            add(&self.core.counters.udp_received, datagrams as u64);
+            for degraded in self.delivery.flush() {
+                self.core.report(Report::Degraded(degraded));
+            }
         }
+        if !self.core.answers.is_empty() {
+            for (answer, ()) in self.core.answers.iter_mut() {
+                self.delivery.answer(answer);
+            }
+            self.core.answers.clear();
+        }
+        !self.from_udp.is_empty()
     }
 
     fn report_lost_tun(&mut self, now: u64) {
+        if self.delivery.tun().is_some() {
+            return;
+        }
         let due = self.tun_gone_reported.is_none_or(|last| now.saturating_sub(last) >= TUN_RETRY_MILLIS);
-        if self.tun.is_none() && due {
+        if due {
             self.tun_gone_reported = Some(now);
             self.core.report(Report::TunGone);
         }
     }
 
     /// Works until it is told to stop.
-    pub(super) fn run(mut self, control: &Control) {
-        while !control.stopping.load(Ordering::SeqCst) {
-            self.wait(control);
-            // Empty if something else woke the worker.
-            let _ = control.event.read();
-            if let Some(tun) = control.take_tun() {
-                self.set_tun(tun);
+    ///
+    /// # Errors
+    /// If the system cannot wait for the descriptors.
+    pub(super) fn run(mut self, control: &Control) -> io::Result<()> {
+        let sleeper = Sleeper::new()?;
+        sleeper.add(control.event.as_fd())?;
+        for fd in self.udp.poll_fds() {
+            sleeper.add(fd)?;
+        }
+        let mut spinner = Spinner::new(self.config.polling);
+        let mut watched = None;
+        loop {
+            if control.attention.swap(false, Ordering::Acquire) {
+                // Empty if something else woke the worker.
+                let _ = control.event.read();
+                if control.stopping.load(Ordering::SeqCst) {
+                    return Ok(());
+                }
+                if let Some(tun) = control.take_tun() {
+                    self.set_tun(tun);
+                    watched = None;
+                }
             }
-            self.turn(self.config.now());
+            if self.turn(self.config.now()) {
+                spinner.worked();
+            } else if spinner.may_sleep() {
+                self.watch_tun(&sleeper, &mut watched);
+                sleeper.sleep(self.longest_sleep());
+            } else {
+                std::thread::yield_now();
+            }
         }
     }
 
-    fn wait(&self, control: &Control) {
-        let resting = self.config.now() < self.tun_rest_until;
-        let mut fds = vec![PollFd::new(control.event.as_fd(), PollFlags::POLLIN)];
-        if let Some(tun) = self.tun.as_ref().filter(|_| !resting) {
-            fds.push(PollFd::new(tun.poll_fd(), PollFlags::POLLIN));
-        }
-        fds.extend(self.udp.poll_fds().into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        let timeout = if !self.core.held.is_empty() {
-            PollTimeout::from(HELD_POLL_MILLIS)
-        } else if resting || self.tun.is_none() {
-            PollTimeout::from(TUN_RETRY_MILLIS as u16)
-        } else {
-            PollTimeout::NONE
+    /// Has the sleep end when the TUN device is readable, unless it gave errors and rests.
+    fn watch_tun(&mut self, sleeper: &Sleeper, watched: &mut Option<i32>) {
+        let rests = self.config.now() < self.tun_rest_until;
+        let Some(fd) = self.delivery.tun().map(|tun| tun.poll_fd()) else {
+            *watched = None;
+            return;
         };
-        // An interrupted or failed wait is as good as a short one: the devices are asked in any case.
-        let _ = poll(&mut fds, timeout);
+        if rests {
+            sleeper.remove(fd);
+            *watched = None;
+        } else if *watched != Some(fd.as_raw_fd()) && sleeper.add(fd).is_ok() {
+            *watched = Some(fd.as_raw_fd());
+        }
+    }
+
+    fn longest_sleep(&mut self) -> Option<Duration> {
+        if !self.core.held.is_empty() {
+            return Some(HELD_POLL);
+        }
+        let troubled = self.delivery.tun().is_none() || self.config.now() < self.tun_rest_until;
+        troubled.then_some(Duration::from_millis(TUN_RETRY_MILLIS))
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::crypto::{CryptoError, EspSuite};
+use crate::esp::Degraded;
 use crate::ike::{self, ChildInstall, ChildName, ChildSaId, DownReason, PeerName};
 use crate::policy::SelectorSet;
 
@@ -40,6 +41,8 @@ pub enum Event {
         /// Octets of the outer packet that did not fit.
         outer_len: usize,
     },
+    /// An offload turned out not to work and is done without.
+    Degraded(Degraded),
     /// The TUN device is gone and must be made again.
     TunGone,
 }

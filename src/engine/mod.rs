@@ -149,6 +149,10 @@ impl Engine {
                 self.events.push_back(Event::OuterTooBig { remote, outer_len });
                 None
             }
+            Report::Degraded(degraded) => {
+                self.events.push_back(Event::Degraded(degraded));
+                None
+            }
             Report::TunGone => {
                 self.events.push_back(Event::TunGone);
                 None

@@ -17,8 +17,13 @@ impl Default for DropCounters {
 impl DropCounters {
     /// Adds one drop.
     pub fn add(&self, reason: DropReason) {
+        self.add_many(reason, 1);
+    }
+
+    /// Adds so many drops.
+    pub fn add_many(&self, reason: DropReason, count: u64) {
         if let Some(counter) = self.0.get(reason.index()) {
-            counter.fetch_add(1, Relaxed);
+            counter.fetch_add(count, Relaxed);
         }
     }
 

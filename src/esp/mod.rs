@@ -36,7 +36,7 @@ pub use mtu::{inner_mtu, outer_len, sealed_len};
 pub use outbound::{OutboundConfig, OutboundSa, Reservation};
 pub use path::{Path, PathState};
 pub use replay::{DEFAULT_REPLAY_WINDOW, Freshness, MAX_REPLAY_WINDOW, ReplayWindow};
-pub use report::{ChildId, Report};
+pub use report::{ChildId, Degraded, Report};
 pub use selectors::SaSelectors;
 pub use snapshot::{Snapshot, SpdAction, SpdEntry};
 pub use summary::summarize;

@@ -8,6 +8,17 @@ use crate::policy::PacketSummary;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChildId(pub u64);
 
+/// An offload that the kernel had promised and did not keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Degraded {
+    /// Trains of datagrams to this peer: the interface towards it cannot cut them.
+    TrainsToPeer(IpAddr),
+    /// TCP super-packets to the TUN device.
+    TcpToTun,
+    /// UDP super-packets to the TUN device.
+    UdpToTun,
+}
+
 /// One piece of news from a worker. SPIs are those of the SA that the news is about: inbound ones are
 /// ours, outbound ones the peer's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +96,8 @@ pub enum Report {
         /// Octets of the outer IP packet that did not fit.
         outer_len: usize,
     },
+    /// An offload turned out not to work and is done without from now on. Reported once for each.
+    Degraded(Degraded),
     /// The TUN device is gone; the data plane needs a new one. At most one report a second.
     TunGone,
 }

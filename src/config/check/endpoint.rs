@@ -1,6 +1,7 @@
 //! `[endpoint]`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,10 +9,20 @@ use nix::unistd::Group;
 use tracing_subscriber::EnvFilter;
 
 use super::Context;
-use crate::config::file::{EndpointFile, LogFile, LogFormatFile, NumberOrWord, WhenStoppedFile};
+use crate::config::file::{
+    DataPlaneFile, EndpointFile, LogFile, LogFormatFile, NumberOrWord, PollingFile, WhenStoppedFile,
+};
 use crate::config::source::At;
-use crate::config::types::{Endpoint, LogFormat, Logging, WhenStopped};
+use crate::config::types::{DataPlane, Endpoint, LogFormat, Logging, Polling, WhenStopped};
 use crate::ike::config::EndpointSettings;
+
+/// More threads than that only get in each other's way.
+const MAX_WORKERS: u32 = 64;
+/// About what waking up another processor costs.
+const BUSY_POLL: Duration = Duration::from_micros(50);
+/// Longer than the round trips for which it is worth it.
+const LOW_LATENCY_POLL: Duration = Duration::from_millis(10);
+const MAX_POLL: Duration = Duration::from_secs(1);
 
 /// What fits `sockaddr_un`, with its closing zero.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -36,6 +47,7 @@ pub(super) fn check(file: EndpointFile, context: &mut Context<'_>) -> Endpoint {
         block_threshold,
         block_threshold_per_address,
         half_open_timeout,
+        dataplane,
         log,
     } = file;
     let at = At::root().key("endpoint");
@@ -135,6 +147,7 @@ pub(super) fn check(file: EndpointFile, context: &mut Context<'_>) -> Endpoint {
             Some(WhenStoppedFile::Clear) => WhenStopped::Clear,
         },
         manage_sysctls: manage_sysctls.unwrap_or(true),
+        dataplane: check_dataplane(dataplane.unwrap_or_default(), &at.key("dataplane"), context),
         logging,
     }
 }
@@ -245,6 +258,39 @@ fn check_socket(path: Option<String>, at: &At, context: &mut Context<'_>) -> Pat
         );
     }
     path
+}
+
+fn check_dataplane(file: DataPlaneFile, at: &At, context: &mut Context<'_>) -> DataPlane {
+    let DataPlaneFile { workers, offload, polling, busy_poll } = file;
+    let workers_at = at.key("workers");
+    let workers = match workers {
+        None => None,
+        Some(NumberOrWord::Word(word)) if word == "auto" => None,
+        Some(NumberOrWord::Number(number)) => {
+            let number = context.number(&workers_at, Some(number), (1, MAX_WORKERS), 1);
+            usize::try_from(number).ok().and_then(NonZeroUsize::new)
+        }
+        Some(NumberOrWord::Word(_)) => {
+            let hint = format!("write \"auto\" or a number from 1 to {MAX_WORKERS}");
+            context.error(&workers_at, "unknown-word", "this is no number of workers", hint);
+            None
+        }
+    };
+    let low_latency = matches!(polling, Some(PollingFile::LowLatency));
+    let default = if low_latency { LOW_LATENCY_POLL } else { BUSY_POLL };
+    let poll_at = at.key("busy_poll");
+    let mut time = context.duration(&poll_at, busy_poll.as_deref(), Duration::from_micros(1), default);
+    if time > MAX_POLL {
+        let hint = format!("write at most {MAX_POLL:?}");
+        context.error(&poll_at, "out-of-range", format!("`{poll_at}` is too long"), hint);
+        time = default;
+    }
+    let polling = match polling {
+        None | Some(PollingFile::Adaptive) => Polling::Adaptive(time),
+        Some(PollingFile::LowLatency) => Polling::LowLatency(time),
+        Some(PollingFile::Off) => Polling::Off,
+    };
+    DataPlane { workers, offload: offload.unwrap_or(true), polling }
 }
 
 fn check_log(log: LogFile, at: &At, context: &mut Context<'_>) -> Logging {

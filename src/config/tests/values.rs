@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::*;
@@ -12,6 +13,9 @@ fn a_small_configuration_gets_the_defaults() {
     assert_eq!(endpoint.when_stopped, WhenStopped::Block);
     assert_eq!(endpoint.device, "skybridge0");
     assert!(endpoint.manage_sysctls && endpoint.logging.keylog.is_none() && !endpoint.ike.key_log);
+    let usual =
+        DataPlane { workers: None, offload: true, polling: Polling::Adaptive(Duration::from_micros(50)) };
+    assert_eq!(endpoint.dataplane, usual);
     let peer = &config.peers[0];
     assert_eq!(peer.ike.remote, RemoteAddress::Addresses(vec!["203.0.113.7".parse().unwrap()]));
     assert_eq!(peer.ike.ike[0].to_string(), "aes256gcm16-prfsha384-x25519");
@@ -127,4 +131,19 @@ fn systemd_credentials_are_found_by_name() {
     assert_eq!(keys[0].expose(), b"from systemd, long enough to do");
     let missing = lab.load_files(&[]).unwrap_err();
     assert!(missing.to_string().contains("CREDENTIALS_DIRECTORY is not set"), "{missing}");
+}
+
+#[test]
+fn the_data_plane_does_as_it_is_told() {
+    let with = |lines: &str| {
+        Lab::new().good(&format!("[endpoint]\ndataplane = {{ {lines} }}\n{PEER}")).endpoint.dataplane
+    };
+    let told = with("workers = 3, offload = false, polling = \"off\"");
+    assert_eq!(told, DataPlane { workers: NonZeroUsize::new(3), offload: false, polling: Polling::Off });
+    assert_eq!(with("workers = \"auto\"").workers, None);
+    let polling = |lines: &str| with(lines).polling;
+    assert_eq!(polling("polling = \"low-latency\""), Polling::LowLatency(Duration::from_millis(10)));
+    let exact = polling("polling = \"low-latency\", busy_poll = \"200us\"");
+    assert_eq!(exact, Polling::LowLatency(Duration::from_micros(200)));
+    assert_eq!(polling("busy_poll = \"1ms\""), Polling::Adaptive(Duration::from_millis(1)));
 }

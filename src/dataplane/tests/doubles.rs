@@ -16,8 +16,10 @@ use crate::{
     crypto::SystemRandom,
     dataplane::{
         DataPlaneConfig, TunDevice, UdpDevice, Worker,
-        batch::Offload,
-        device::{Datagram, Destination, Received, TunBatch, TunError, TunPacket, UdpBatch, UdpError},
+        batch::{Offload, Segmentation},
+        device::{
+            Datagram, Destination, Offers, Received, TUN_HEADROOM, TunError, TunReceived, UdpBatch, UdpError,
+        },
     },
     esp::{
         DataCounters, DropReason, InboundSa, OutboundSa, Report, SaSelectors, Snapshot, SpdAction, SpdEntry,
@@ -36,6 +38,10 @@ pub(super) struct TunEnd {
     /// Readable when something was queued by [`TunEnd::send`].
     event: Arc<EventFd>,
     pub(super) from_worker: Queue<Vec<u8>>,
+    /// What was left to do of each packet written.
+    pub(super) written: Queue<Offload>,
+    pub(super) offers: Arc<Mutex<Offers>>,
+    pub(super) refuses_supers: Arc<Mutex<bool>>,
     pub(super) receive_fault: Fault<TunError>,
     pub(super) transmit_fault: Fault<TunError>,
 }
@@ -44,6 +50,8 @@ pub(super) struct TunEnd {
 pub(super) struct UdpEnd {
     pub(super) to_worker: Queue<(Vec<u8>, Received)>,
     pub(super) from_worker: Queue<(Vec<u8>, Destination)>,
+    /// Packets in each train that was sent.
+    pub(super) trains: Queue<usize>,
     pub(super) transmit_fault: Fault<UdpError>,
 }
 
@@ -56,6 +64,9 @@ impl Default for TunEnd {
             to_worker: Queue::default(),
             event: Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap()),
             from_worker: Queue::default(),
+            written: Queue::default(),
+            offers: Arc::default(),
+            refuses_supers: Arc::default(),
             receive_fault: Fault::default(),
             transmit_fault: Fault::default(),
         }
@@ -75,32 +86,31 @@ impl TunEnd {
 }
 
 impl TunDevice for TunDouble {
-    fn receive(&mut self, batch: &mut TunBatch) -> Result<(), TunError> {
+    fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<TunReceived>, TunError> {
         let _ = self.0.event.read();
         if let Some(fault) = *self.0.receive_fault.lock().unwrap() {
             return Err(fault());
         }
-        let mut queue = self.0.to_worker.lock().unwrap();
-        while !batch.is_full() {
-            let Some((octets, offload)) = queue.pop_front() else { break };
-            batch
-                .push::<()>(|slot| {
-                    slot[..octets.len()].copy_from_slice(&octets);
-                    Ok((octets.len(), offload))
-                })
-                .unwrap();
+        let Some((octets, offload)) = self.0.to_worker.lock().unwrap().pop_front() else { return Ok(None) };
+        buffer[..octets.len()].copy_from_slice(&octets);
+        Ok(Some(TunReceived { range: 0..octets.len(), offload }))
+    }
+
+    fn transmit(&mut self, buffer: &mut [u8], offload: Offload) -> Result<(), TunError> {
+        if let Some(fault) = *self.0.transmit_fault.lock().unwrap() {
+            return Err(fault());
         }
+        if offload.segmentation != Segmentation::None && *self.0.refuses_supers.lock().unwrap() {
+            return Err(TunError::Other(std::io::Error::from_raw_os_error(libc::EINVAL)));
+        }
+        let packet = buffer[TUN_HEADROOM..].to_vec();
+        self.0.written.lock().unwrap().push_back(offload);
+        self.0.from_worker.lock().unwrap().push_back(packet);
         Ok(())
     }
 
-    fn transmit(&mut self, packets: &[TunPacket<'_>], refused: &mut dyn FnMut(usize, TunError)) {
-        let fault = *self.0.transmit_fault.lock().unwrap();
-        for (index, packet) in packets.iter().enumerate() {
-            match fault {
-                Some(fault) => refused(index, fault()),
-                None => self.0.from_worker.lock().unwrap().push_back(packet.octets.to_vec()),
-            }
-        }
+    fn offers(&self) -> Offers {
+        *self.0.offers.lock().unwrap()
     }
 
     fn poll_fd(&self) -> BorrowedFd<'_> {
@@ -122,13 +132,21 @@ impl UdpDevice for UdpDouble {
         }
     }
 
-    fn transmit(&mut self, datagrams: &[Datagram<'_>], refused: &mut dyn FnMut(usize, UdpError)) {
+    fn transmit(
+        &mut self,
+        datagrams: &mut dyn Iterator<Item = Datagram<'_>>,
+        refused: &mut dyn FnMut(usize, usize, UdpError),
+    ) {
         let fault = *self.0.transmit_fault.lock().unwrap();
-        for (index, datagram) in datagrams.iter().enumerate() {
+        for (index, datagram) in datagrams.enumerate() {
             match fault {
-                Some(fault) => refused(index, fault()),
+                Some(fault) => refused(index, datagram.packets(), fault()),
                 None => {
-                    self.0.from_worker.lock().unwrap().push_back((datagram.octets.to_vec(), datagram.to));
+                    self.0.trains.lock().unwrap().push_back(datagram.packets());
+                    for piece in datagram.pieces() {
+                        let to = datagram.to.without_segments();
+                        self.0.from_worker.lock().unwrap().push_back((piece.to_vec(), to));
+                    }
                 }
             }
         }

@@ -43,10 +43,9 @@ fn end() -> End {
     let (sink, reports) = sync_channel(64);
     let plane = DataPlane::start(
         DataPlaneConfig::default(),
-        tun.device(),
-        Arc::clone(&sockets),
-        Arc::new(ArcSwap::from_pointee(snapshot)),
-        sink,
+        [(tun.device(), Arc::clone(&sockets))],
+        &Arc::new(ArcSwap::from_pointee(snapshot)),
+        &sink,
     )
     .unwrap();
     End { plane, tun, path, sockets, reports, port }
@@ -96,7 +95,7 @@ fn a_new_tun_device_is_taken_while_the_worker_runs() {
     let two = end();
     one.path.set_addresses(None, ("127.0.0.1".parse::<std::net::IpAddr>().unwrap(), two.port).into());
     let tun = TunEnd::default();
-    one.plane.replace_tun(tun.device());
+    one.plane.replace_tun([tun.device()]);
     tun.send(udp("10.1.0.1", "10.2.0.1", (1, 2), 7));
     let seen = two.reports.recv_timeout(PATIENCE).unwrap();
     assert!(matches!(seen, Report::FirstInbound { .. }), "{seen:?}");

@@ -3,14 +3,14 @@ use std::net::UdpSocket;
 use super::*;
 use crate::dataplane::{batch::Batch, socket::SocketOptions};
 
-fn device(address: &str) -> (PlainUdp, SocketAddr) {
+fn device(address: &str) -> (KernelUdp, SocketAddr) {
     let sockets = IpsecSockets::open(&[address.parse().unwrap()], 0, SocketOptions::default()).unwrap();
     let bound = sockets.iter().next().unwrap().bound();
-    (PlainUdp::new(Arc::new(sockets)), bound)
+    (KernelUdp::plain(Arc::new(sockets)), bound)
 }
 
 /// Waits until the device has something, and receives it.
-fn receive_from(device: &mut PlainUdp, batch: &mut UdpBatch) {
+fn receive_from(device: &mut KernelUdp, batch: &mut UdpBatch) {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let mut fds: Vec<_> =
         device.poll_fds().into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
@@ -33,7 +33,9 @@ fn round_trip(any: &str, from: &str, to: &str) {
         .iter()
         .map(|octets| Datagram { octets, to: destination(Some(from), target, 0xb9) })
         .collect();
-    sender.transmit(&datagrams, &mut |index, error| panic!("datagram {index}: {error:?}"));
+    sender.transmit(&mut datagrams.iter().copied(), &mut |index, _, error| {
+        panic!("datagram {index}: {error:?}")
+    });
 
     let mut batch = Batch::new(128, 2_048);
     while batch.len() < payloads.len() {
@@ -63,7 +65,7 @@ fn a_datagram_without_options_is_sent_as_the_kernel_chooses() {
     let (mut sender, _) = device("0.0.0.0");
     let plain = UdpSocket::bind("127.0.0.1:0").unwrap();
     let to = destination(None, plain.local_addr().unwrap(), 0);
-    sender.transmit(&[Datagram { octets: b"x", to }], &mut |_, error| panic!("{error:?}"));
+    sender.transmit(&mut [Datagram { octets: b"x", to }].into_iter(), &mut |_, _, error| panic!("{error:?}"));
     let mut buffer = [0; 8];
     assert_eq!(plain.recv(&mut buffer).unwrap(), 1);
 }
@@ -95,7 +97,9 @@ fn one_refused_datagram_does_not_hold_up_the_others() {
         Datagram { octets: b"e", to: good },
     ];
     let mut refused = Vec::new();
-    sender.transmit(&datagrams, &mut |index, error| refused.push((index, format!("{error:?}"))));
+    sender.transmit(&mut datagrams.iter().copied(), &mut |index, _, error| {
+        refused.push((index, format!("{error:?}")))
+    });
     assert_eq!(
         refused,
         [(0, "Unreachable".to_owned()), (2, "NoSocket".to_owned()), (3, "TooBig".to_owned())]
@@ -112,7 +116,9 @@ fn a_train_of_segments_is_sent_as_single_datagrams() {
     let (mut sender, _) = device("0.0.0.0");
     let plain = UdpSocket::bind("127.0.0.1:0").unwrap();
     let to = Destination { segment_size: Some(3), ..destination(None, plain.local_addr().unwrap(), 0) };
-    sender.transmit(&[Datagram { octets: b"abcdefgh", to }], &mut |_, error| panic!("{error:?}"));
+    sender.transmit(&mut [Datagram { octets: b"abcdefgh", to }].into_iter(), &mut |_, _, error| {
+        panic!("{error:?}")
+    });
     let mut buffer = [0; 8];
     for expected in [&b"abc"[..], b"def", b"gh"] {
         let len = plain.recv(&mut buffer).unwrap();
@@ -132,7 +138,7 @@ fn a_large_message_may_be_fragmented_where_df_is_not_wanted() {
         Datagram { octets: &large, to: Destination { dont_fragment: false, ..to } },
         Datagram { octets: b"small", to },
     ];
-    sender.transmit(&datagrams, &mut |_, error| panic!("{error:?}"));
+    sender.transmit(&mut datagrams.iter().copied(), &mut |_, _, error| panic!("{error:?}"));
     let mut buffer = vec![0; 65_536];
     assert_eq!(plain.recv(&mut buffer).unwrap(), large.len());
     assert_eq!(plain.recv(&mut buffer).unwrap(), 5);

@@ -29,6 +29,11 @@ pub fn flags(packet: &[u8], view: &InnerPacket) -> Option<u8> {
     packet.get(view.header_len..view.total_len)?.get(13).copied()
 }
 
+/// Whether a packet is a SYN or SYN-ACK.
+pub fn is_syn(packet: &[u8], view: &InnerPacket) -> bool {
+    flags(packet, view).is_some_and(|flags| flags & SYN != 0)
+}
+
 /// Lowers the MSS that a SYN or SYN-ACK announces to `mss` if it is higher, checksum included. Returns
 /// whether the packet was changed. A packet without the option is left alone.
 pub fn clamp_mss(packet: &mut [u8], mss: u16) -> bool {
