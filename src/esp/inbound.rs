@@ -10,13 +10,15 @@ use std::{
 };
 
 use super::{
-    ChildId, DropReason, Limits, OpenedTrain, Path, SaCounters, SaSelectors, Treatment, ecn,
+    ChildId, DropReason, Limits, Path, SaCounters, SaSelectors, Treatment, ecn,
+    layout::Layout,
     mtu::inner_mtu,
-    outbound::{AuthenticatedData, is_aligned},
     replay::{Freshness, ReplayWindow},
+    summary::summarize,
 };
 use crate::{
     crypto::{CipherKey, CryptoError, DirectionKeys, EspSuite},
+    policy::PacketSummary,
     wire::{
         esp::{HEADER_LEN, NEXT_HEADER_IPV4, NEXT_HEADER_IPV6, NEXT_HEADER_NONE, split_trailer},
         ip::{self, Ecn, Fragment, InnerPacket, IpVersion, protocol},
@@ -82,6 +84,15 @@ impl InnerFacts {
 const TCP_FLAGS: usize = 13;
 const TCP_SYN: u8 = 2;
 
+/// Where the inner packet lies in an ESP packet, and what it is.
+pub(super) struct Inside {
+    pub(super) range: Range<usize>,
+    pub(super) facts: InnerFacts,
+}
+
+/// The last packet that the selectors admitted.
+pub(super) type Remembered = Option<PacketSummary>;
+
 /// What was inside an authenticated packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
@@ -115,6 +126,7 @@ pub struct InboundSa {
     child: ChildId,
     spi: u32,
     suite: EspSuite,
+    layout: Layout,
     key: CipherKey,
     path: Arc<Path>,
     limits: Limits,
@@ -139,6 +151,7 @@ impl InboundSa {
             child: config.child,
             spi: config.spi,
             suite: config.suite,
+            layout: Layout::of(&config.suite),
             key: config.keys.cipher(&config.suite)?,
             path: config.path,
             limits: config.limits,
@@ -231,7 +244,7 @@ impl InboundSa {
             self.counters.drops.add(reason);
             Refused { reason, authentic }
         };
-        let (sequence, plaintext) = self.authenticate(packet).map_err(|reason| refuse(reason, false))?;
+        let sequence = self.authenticate(packet).map_err(|reason| refuse(reason, false))?;
         let freshness = self.replay().commit(sequence).map_err(|reason| refuse(reason, false))?;
         self.counters.used(now);
         let mut opened = Opened {
@@ -239,88 +252,75 @@ impl InboundSa {
             facts: None,
             sequence,
             highest: freshness == Freshness::Highest,
-            first: !self.first_seen.swap(true, Relaxed),
+            first: self.is_first(),
             soft_limit: false,
         };
-        match self.check_inside(packet, plaintext, outer_ecn) {
-            Ok(Some((inner, facts))) => {
-                let octets = inner.len() as u64;
-                opened.soft_limit = self.account(octets).map_err(|reason| refuse(reason, true))?;
+        match self.check_inside(packet, outer_ecn, &mut None) {
+            Ok(Some(Inside { range, facts })) => {
+                let octets = range.len() as u64;
+                let before = self.accept(1, octets);
+                opened.soft_limit = self
+                    .judge_limits(before.0 + 1, before.1 + octets)
+                    .map_err(|reason| refuse(reason, true))?;
                 self.counters.carried(1, octets, now);
-                (opened.inner, opened.facts) = (Some(inner), Some(facts));
+                (opened.inner, opened.facts) = (Some(range), Some(facts));
             }
             Ok(None) => self.counters.dummies_received(1),
             Err(reason) => {
-                if opened.first {
-                    self.first_seen.store(false, Relaxed);
-                }
+                self.forget_first(opened.first);
                 return Err(refuse(reason, true));
             }
         }
         Ok(opened)
     }
 
-    /// Opens the ESP packets of this SA that lie in `buffer` one behind the other, each `segment` octets
-    /// long but for the last, which may be shorter. What comes out in `opened` is what
-    /// [`InboundSa::open`] would have given for one after the other.
-    pub fn open_train(
-        &self,
-        buffer: &mut [u8],
-        segment: usize,
-        outer_ecn: Ecn,
-        now: u64,
-        opened: &mut OpenedTrain,
-    ) {
-        opened.clear();
-        let mut start = 0;
-        for packet in buffer.chunks_mut(segment.max(1)) {
-            let len = packet.len();
-            let mut result = self.open(packet, outer_ecn, now);
-            if let Ok(Opened { inner: Some(inner), .. }) = &mut result {
-                *inner = start + inner.start..start + inner.end;
-            }
-            opened.push(result);
-            start += len;
-        }
-    }
-
-    /// Replay check and decryption; gives the sequence number and the range of the plaintext.
-    fn authenticate(&self, packet: &mut [u8]) -> Result<(u64, Range<usize>), DropReason> {
-        let (header, rest) = packet.split_at_mut_checked(HEADER_LEN).ok_or(DropReason::CiphertextLength)?;
-        let (_, low) = header.split_last_chunk::<4>().ok_or(DropReason::CiphertextLength)?;
-        let low = u32::from_be_bytes(*low);
-        let (iv, rest) =
-            rest.split_at_mut_checked(self.suite.cipher.iv_len()).ok_or(DropReason::CiphertextLength)?;
-        let ciphertext_len =
-            rest.len().checked_sub(self.suite.icv_len()).ok_or(DropReason::CiphertextLength)?;
-        if !is_aligned(&self.suite, ciphertext_len) {
-            return Err(DropReason::CiphertextLength);
-        }
-        let (data, icv) = rest.split_at_mut_checked(ciphertext_len).ok_or(DropReason::CiphertextLength)?;
-
+    /// Replay check and decryption; gives the sequence number.
+    fn authenticate(&self, packet: &mut [u8]) -> Result<u64, DropReason> {
+        let low = self.low_sequence(packet)?;
         let sequence = {
             let replay = self.replay();
-            let sequence = if self.suite.esn { replay.recover(low)? } else { u64::from(low) };
+            let sequence = if self.layout.esn { replay.recover(low)? } else { u64::from(low) };
             replay.check(sequence)?;
             sequence
         };
-        let auth = AuthenticatedData::new(&self.suite, self.spi, sequence);
-        self.key
-            .open(iv, auth.aad(), auth.trailer(), data, icv)
-            .map_err(|_| DropReason::AuthenticationFailed)?;
-        let start = HEADER_LEN + self.suite.cipher.iv_len();
-        Ok((sequence, start..start + ciphertext_len))
+        self.decrypt_one(packet, sequence)?;
+        Ok(sequence)
     }
 
-    /// Checks a decrypted packet; gives the range of the inner packet, `None` for a dummy.
-    fn check_inside(
+    pub(super) fn is_esn(&self) -> bool {
+        self.layout.esn
+    }
+
+    /// The low half of the sequence number of a packet whose length can be right.
+    #[inline]
+    pub(super) fn low_sequence(&self, packet: &[u8]) -> Result<u32, DropReason> {
+        self.layout
+            .ciphertext_in(packet.len())
+            .and_then(|_| packet.first_chunk::<HEADER_LEN>())
+            .map(|[_, _, _, _, a, b, c, d]| u32::from_be_bytes([*a, *b, *c, *d]))
+            .ok_or(DropReason::CiphertextLength)
+    }
+
+    /// Opens a packet in place.
+    #[inline]
+    pub(super) fn decrypt_one(&self, packet: &mut [u8], sequence: u64) -> Result<(), DropReason> {
+        let parts = self.layout.cut(packet).ok_or(DropReason::CiphertextLength)?;
+        let auth = self.layout.authenticated(self.spi, sequence);
+        self.key
+            .open(parts.iv, auth.aad(), auth.trailer(), parts.data, parts.icv)
+            .map_err(|_| DropReason::AuthenticationFailed)
+    }
+
+    /// Checks a decrypted packet; `None` for a dummy. Selectors that admitted the packet in `remembered`
+    /// are not looked at again for one like it.
+    pub(super) fn check_inside(
         &self,
         packet: &mut [u8],
-        plaintext: Range<usize>,
         outer_ecn: Ecn,
-    ) -> Result<Option<(Range<usize>, InnerFacts)>, DropReason> {
-        let start = plaintext.start;
-        let plaintext = packet.get_mut(plaintext).ok_or(DropReason::BadPadding)?;
+        remembered: &mut Remembered,
+    ) -> Result<Option<Inside>, DropReason> {
+        let start = self.layout.start();
+        let plaintext = self.layout.cut(packet).ok_or(DropReason::BadPadding)?.data;
         let (payload, next_header) = split_trailer(plaintext).map_err(|_| DropReason::BadPadding)?;
         let version = match next_header {
             NEXT_HEADER_IPV4 => IpVersion::V4,
@@ -333,29 +333,59 @@ impl InboundSa {
             return Err(DropReason::InnerMalformed);
         }
         let inner = plaintext.get_mut(..parsed.total_len).ok_or(DropReason::InnerMalformed)?;
-        self.selectors.check_inbound(&parsed, inner)?;
+        let summary = summarize(&parsed);
+        if *remembered != Some(summary) {
+            self.selectors.check_inbound(&parsed, inner)?;
+            let plain = parsed.fragment == Fragment::Whole && parsed.icmp.is_none();
+            *remembered = plain.then_some(summary);
+        }
         let ecn = ecn::decapsulate(parsed.ecn, outer_ecn)?;
         if ecn != parsed.ecn {
             ip::set_ecn(inner, ecn);
         }
-        Ok(Some((start..start + parsed.total_len, InnerFacts::new(&parsed, inner))))
+        let facts = InnerFacts::new(&parsed, inner);
+        Ok(Some(Inside { range: start..start + parsed.total_len, facts }))
     }
 
-    /// Counts an accepted packet against the limits; tells whether the soft one is reached for the first
-    /// time.
-    fn account(&self, octets: u64) -> Result<bool, DropReason> {
-        let packets = self.accepted_packets.fetch_add(1, Relaxed) + 1;
-        let octets = self.accepted_octets.fetch_add(octets, Relaxed) + octets;
-        let hard = self.limits.hard_packets.is_some_and(|limit| packets > limit)
-            || self.limits.hard_octets.is_some_and(|limit| octets > limit);
-        if hard {
+    /// Whether nothing was received before; from now on something was.
+    pub(super) fn is_first(&self) -> bool {
+        !self.first_seen.load(Relaxed) && !self.first_seen.swap(true, Relaxed)
+    }
+
+    /// What was taken for the first packet was no good.
+    pub(super) fn forget_first(&self, first: bool) {
+        if first {
+            self.first_seen.store(false, Relaxed);
+        }
+    }
+
+    /// Counts accepted packets; gives the totals of packets and octets before them.
+    pub(super) fn accept(&self, packets: u64, octets: u64) -> (u64, u64) {
+        (self.accepted_packets.fetch_add(packets, Relaxed), self.accepted_octets.fetch_add(octets, Relaxed))
+    }
+
+    /// Whether a packet that makes these totals is within the limits, and whether the soft one is reached
+    /// for the first time.
+    pub(super) fn judge_limits(&self, packets: u64, octets: u64) -> Result<bool, DropReason> {
+        if self.is_over_hard_limit(packets, octets) {
             return Err(DropReason::InboundHardLimit);
         }
-        let soft = self.limits.soft_reached(self.suite.esn, packets, octets);
+        let soft = self.limits.soft_reached(self.layout.esn, packets, octets);
         Ok(soft && !self.soft_reported.swap(true, Relaxed))
     }
 
-    fn replay(&self) -> MutexGuard<'_, ReplayWindow> {
+    /// Whether packets up to these totals have to be looked at one by one.
+    pub(super) fn is_limit_near(&self, packets: u64, octets: u64) -> bool {
+        self.is_over_hard_limit(packets, octets)
+            || self.limits.soft_reached(self.layout.esn, packets, octets) && !self.soft_reported.load(Relaxed)
+    }
+
+    fn is_over_hard_limit(&self, packets: u64, octets: u64) -> bool {
+        self.limits.hard_packets.is_some_and(|limit| packets > limit)
+            || self.limits.hard_octets.is_some_and(|limit| octets > limit)
+    }
+
+    pub(super) fn replay(&self) -> MutexGuard<'_, ReplayWindow> {
         self.replay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

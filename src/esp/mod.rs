@@ -14,6 +14,7 @@ pub(crate) mod fixture;
 mod flow_cache;
 mod inbound;
 mod iv_pool;
+mod layout;
 mod limits;
 mod mtu;
 mod outbound;

@@ -9,13 +9,10 @@ use std::{
     },
 };
 
-use super::{
-    ChildId, DropReason, Limits, Path, SaCounters, Treatment,
-    mtu::{alignment, inner_mtu, sealed_len},
-};
+use super::{ChildId, DropReason, Limits, Path, SaCounters, Treatment, layout::Layout, mtu::inner_mtu};
 use crate::{
     crypto::{CipherKey, CryptoError, DirectionKeys, EspSuite},
-    wire::esp::{EspHeader, HEADER_LEN, write_trailer},
+    wire::esp::{EspHeader, write_trailer},
 };
 
 /// What an outbound SA is made of.
@@ -51,6 +48,7 @@ pub struct OutboundSa {
     child: ChildId,
     spi: u32,
     suite: EspSuite,
+    layout: Layout,
     key: CipherKey,
     path: Arc<Path>,
     limits: Limits,
@@ -72,6 +70,7 @@ impl OutboundSa {
             child: config.child,
             spi: config.spi,
             suite: config.suite,
+            layout: Layout::of(&config.suite),
             key: config.keys.cipher(&config.suite)?,
             path: config.path,
             limits: config.limits,
@@ -134,12 +133,12 @@ impl OutboundSa {
 
     /// The length of the ESP packet around `inner_len` octets.
     pub fn sealed_len(&self, inner_len: usize) -> usize {
-        sealed_len(inner_len, &self.suite)
+        self.layout.sealed_len(inner_len)
     }
 
     /// Whether [`OutboundSa::seal`] uses the random octets it is given (CBC) or not (AEAD).
     pub fn needs_random_iv(&self) -> bool {
-        !self.suite.cipher.is_aead()
+        !self.layout.aead
     }
 
     /// Reserves sequence numbers for `packets` packets of `octets` inner octets together. Either all are
@@ -222,28 +221,22 @@ impl OutboundSa {
         out: &mut [u8],
         write: impl FnOnce(&mut [u8]),
     ) -> Result<usize, DropReason> {
-        let total = self.sealed_len(inner_len);
+        let total = self.layout.sealed_len(inner_len);
         let packet = out.get_mut(..total).ok_or(DropReason::SealFailed)?;
-        let (header, rest) = packet.split_at_mut_checked(HEADER_LEN).ok_or(DropReason::SealFailed)?;
-        let (iv, rest) =
-            rest.split_at_mut_checked(self.suite.cipher.iv_len()).ok_or(DropReason::SealFailed)?;
-        let (data, icv) =
-            rest.split_at_mut_checked(rest.len() - self.suite.icv_len()).ok_or(DropReason::SealFailed)?;
-
-        header.copy_from_slice(&EspHeader { spi: self.spi, sequence: low(sequence) }.to_octets());
-        if self.suite.cipher.is_aead() {
-            iv.copy_from_slice(&sequence.to_be_bytes());
-        } else {
-            iv.copy_from_slice(random);
-        }
-        let (body, trailer) = data.split_at_mut_checked(inner_len).ok_or(DropReason::SealFailed)?;
+        let parts = self.layout.cut(packet).ok_or(DropReason::SealFailed)?;
+        *parts.header = EspHeader { spi: self.spi, sequence: low(sequence) }.to_octets();
+        let counter = sequence.to_be_bytes();
+        let iv: &[u8] = if self.layout.aead { &counter } else { random };
+        parts.iv.copy_from_slice(iv);
+        let (body, trailer) = parts.data.split_at_mut_checked(inner_len).ok_or(DropReason::SealFailed)?;
         write(body);
         if !write_trailer(trailer, next_header) {
             return Err(DropReason::SealFailed);
         }
-
-        let auth = AuthenticatedData::new(&self.suite, self.spi, sequence);
-        self.key.seal(iv, auth.aad(), auth.trailer(), data, icv).map_err(|_| DropReason::SealFailed)?;
+        let auth = self.layout.authenticated(self.spi, sequence);
+        self.key
+            .seal(iv, auth.aad(), auth.trailer(), parts.data, parts.icv)
+            .map_err(|_| DropReason::SealFailed)?;
         Ok(total)
     }
 
@@ -265,51 +258,8 @@ impl fmt::Debug for OutboundSa {
     }
 }
 
-/// What is authenticated besides IV and ciphertext. With extended sequence numbers an AEAD takes SPI, high
-/// and low half ([RFC 4106 section 5](https://www.rfc-editor.org/rfc/rfc4106#section-5)), whereas a MAC takes
-/// the high half after the ciphertext
-/// ([RFC 4303 section 2.2.1](https://www.rfc-editor.org/rfc/rfc4303#section-2.2.1)).
-pub(crate) struct AuthenticatedData {
-    octets: [u8; 12],
-    aad_len: usize,
-    trailer: [u8; 4],
-    trailer_len: usize,
-}
-
-impl AuthenticatedData {
-    pub(crate) fn new(suite: &EspSuite, spi: u32, sequence: u64) -> Self {
-        let mut octets = [0; 12];
-        let high = ((sequence >> 32) as u32).to_be_bytes();
-        let low = low(sequence).to_be_bytes();
-        let wide = suite.esn && suite.cipher.is_aead();
-        let parts: [&[u8]; 3] = [&spi.to_be_bytes(), if wide { &high } else { &[] }, &low];
-        for (to, from) in octets.iter_mut().zip(parts.into_iter().flatten()) {
-            *to = *from;
-        }
-        Self {
-            octets,
-            aad_len: if wide { 12 } else { HEADER_LEN },
-            trailer: high,
-            trailer_len: if suite.esn && !suite.cipher.is_aead() { 4 } else { 0 },
-        }
-    }
-
-    pub(crate) fn aad(&self) -> &[u8] {
-        self.octets.get(..self.aad_len).unwrap_or_default()
-    }
-
-    pub(crate) fn trailer(&self) -> &[u8] {
-        self.trailer.get(..self.trailer_len).unwrap_or_default()
-    }
-}
-
 fn low(sequence: u64) -> u32 {
     (sequence & 0xffff_ffff) as u32
-}
-
-/// The alignment is part of what a receiver checks as well.
-pub(crate) fn is_aligned(suite: &EspSuite, ciphertext_len: usize) -> bool {
-    ciphertext_len > 0 && ciphertext_len.is_multiple_of(alignment(suite))
 }
 
 #[cfg(test)]

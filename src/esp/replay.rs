@@ -73,8 +73,13 @@ impl ReplayWindow {
     /// # Errors
     /// [`DropReason::ReplayTooOld`] if that would lie before the first.
     pub fn recover(&self, low: u32) -> Result<u64, DropReason> {
-        let high = self.highest >> 32;
-        let highest_low = (self.highest & 0xffff_ffff) as u32;
+        self.recover_ahead(low, self.highest)
+    }
+
+    /// What [`ReplayWindow::recover`] will give once `highest` is the highest number received.
+    pub(super) fn recover_ahead(&self, low: u32, highest: u64) -> Result<u64, DropReason> {
+        let high = highest >> 32;
+        let highest_low = (highest & 0xffff_ffff) as u32;
         let window = self.window as u32;
         let bottom = highest_low.wrapping_sub(window - 1);
         let high = if highest_low >= window - 1 {
@@ -94,13 +99,19 @@ impl ReplayWindow {
     /// # Errors
     /// [`DropReason::SequenceZero`], [`DropReason::Replayed`] or [`DropReason::ReplayTooOld`].
     pub fn check(&self, sequence: u64) -> Result<(), DropReason> {
+        self.check_ahead(sequence, self.highest)
+    }
+
+    /// What [`ReplayWindow::check`] will say once `highest`, which is not below the highest now, is the
+    /// highest number received, and none was received besides that is not now.
+    pub(super) fn check_ahead(&self, sequence: u64, highest: u64) -> Result<(), DropReason> {
         if sequence == 0 {
             Err(DropReason::SequenceZero)
-        } else if sequence > self.highest {
+        } else if sequence > highest {
             Ok(())
-        } else if self.highest - sequence >= self.window {
+        } else if highest - sequence >= self.window {
             Err(DropReason::ReplayTooOld)
-        } else if self.word(sequence) & bit(sequence) != 0 {
+        } else if sequence <= self.highest && self.word(sequence) & bit(sequence) != 0 {
             Err(DropReason::Replayed)
         } else {
             Ok(())
