@@ -281,3 +281,76 @@ fn ike_sealed() {
     ];
     committed("ike_sealed", &seeds);
 }
+
+/// A virtio header as Linux writes it, then a super-packet of three, the last one shorter.
+#[test]
+fn split() {
+    let header = |kind: u8, len: u16, start: u16, offset: u16| {
+        let fields = [len, 8, start, offset].map(u16::to_le_bytes).concat();
+        [&[1, kind][..], &fields].concat()
+    };
+    let tcp = |flags: u8| {
+        [&[0xc0, 0, 1, 0xbb, 0, 0, 0, 1, 0, 0, 0, 2, 0x60, flags, 2, 0, 0, 0, 0, 0, 1, 1, 1, 0][..], &[7; 21]]
+            .concat()
+    };
+    let udp = [&[0xc0, 0, 1, 0xbb, 0, 29, 0, 0][..], &[7; 21]].concat();
+    let seeds = vec![
+        ("tcp4", [header(1, 44, 20, 16), ip_packet(false, 6, &tcp(0xd9))].concat()),
+        ("tcp6", [header(4, 64, 40, 16), ip_packet(true, 6, &tcp(0x18))].concat()),
+        ("udp4", [header(5, 28, 20, 6), ip_packet(false, 17, &udp)].concat()),
+        ("udp6", [header(5, 48, 40, 6), ip_packet(true, 17, &udp)].concat()),
+        ("single", [header(0, 0, 20, 16), ip_packet(false, 6, &tcp(0x02))].concat()),
+    ];
+    committed("split", &seeds);
+}
+
+/// The choice of offers and slots, then packets with their length before them and what is to be done.
+#[test]
+fn coalesce() {
+    let (repair, follow, flush) = (0x8000, 0x4000, 0x2000);
+    let given = |bits: u16, packet: &[u8]| {
+        [&(bits | u16::try_from(packet.len()).unwrap()).to_be_bytes()[..], packet].concat()
+    };
+    let next = |bits: u16| (repair | follow | bits).to_be_bytes().to_vec();
+    let tcp = |flags: u8| {
+        [&[0xc0, 0, 1, 0xbb, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 2, 0, 0, 0, 0, 0][..], &[7; 9]].concat()
+    };
+    let udp = [&[0xc0, 0, 1, 0xbb, 0, 17, 0, 0][..], &[7; 9]].concat();
+    let run = |choice: u8, packet: Vec<u8>| {
+        [vec![choice], given(repair, &packet), next(0), next(0), next(flush), next(0)].concat()
+    };
+    let seeds = vec![
+        ("tcp4", run(7, ip_packet(false, 6, &tcp(0x10)))),
+        ("tcp6", run(7, ip_packet(true, 6, &tcp(0x50)))),
+        ("udp4", run(7, ip_packet(false, 17, &udp))),
+        ("udp6", run(6, ip_packet(true, 17, &udp))),
+        (
+            "two_flows",
+            [
+                vec![11],
+                given(repair, &ip_packet(false, 6, &tcp(0x10))),
+                given(repair, &ip_packet(false, 17, &udp)),
+                next(0),
+                given(repair, &ip_packet(false, 6, &tcp(0x18))),
+            ]
+            .concat(),
+        ),
+    ];
+    committed("coalesce", &seeds);
+}
+
+/// A packet of IPv4 or IPv6; the checksum of what it holds is left as it is.
+fn ip_packet(v6: bool, protocol: u8, upper: &[u8]) -> Vec<u8> {
+    let len = u8::try_from(upper.len()).unwrap();
+    let mut packet = if v6 {
+        let mut packet = vec![0x60, 0, 0, 0, 0, len, protocol, 64];
+        packet.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        packet.extend([0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+        packet
+    } else {
+        vec![0x45, 0, 0, len + 20, 0, 1, 0x40, 0, 64, protocol, 0, 0, 192, 168, 1, 2, 10, 0, 0, 3]
+    };
+    checksum::fill_ipv4_header(&mut packet);
+    packet.extend(upper);
+    packet
+}

@@ -8,6 +8,7 @@
 mod cleanup;
 mod firewall;
 mod net;
+mod offload;
 mod peers;
 mod routes;
 mod sysctls;
@@ -34,8 +35,16 @@ fn main() -> ExitCode {
         net::enter(nested);
     }
     let mut trials = Vec::new();
-    for tests in [routes::TESTS, watch::TESTS, cleanup::TESTS, sysctls::TESTS, peers::TESTS, firewall::TESTS]
-    {
+    let groups = [
+        routes::TESTS,
+        watch::TESTS,
+        cleanup::TESTS,
+        sysctls::TESTS,
+        peers::TESTS,
+        firewall::TESTS,
+        offload::TESTS,
+    ];
+    for tests in groups {
         trials.extend(tests.iter().map(|(name, test)| {
             let test = *test;
             Trial::test(*name, move || net::isolated(test))

@@ -67,7 +67,7 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let (connection, handle, _) = rtnetlink::new_connection().unwrap();
         tokio::spawn(connection);
         let net = Self { handle, dir: tempfile::tempdir().unwrap() };
