@@ -53,6 +53,7 @@ fn encode(offload: &Offload) -> [u8; VNET] {
         Segmentation::TcpV4 => 1,
         Segmentation::TcpV6 => 4,
         Segmentation::Udp => 5,
+        Segmentation::Unknown => panic!("it is not merged"),
     };
     let mut header = [0; VNET];
     header[1] = kind;

@@ -56,7 +56,7 @@ impl Sample {
         Self { udp: true, ..Self::tcp4() }
     }
 
-    fn transport(&self) -> usize {
+    pub(crate) fn transport(&self) -> usize {
         match (self.v6, self.ip_options.len()) {
             (false, options) => 20 + options,
             (true, 0) => 40,
