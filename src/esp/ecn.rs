@@ -9,6 +9,7 @@ use crate::wire::ip::Ecn;
 ///
 /// # Errors
 /// [`DropReason::EcnIllegal`] if congestion was marked on a packet that cannot tell its sender.
+#[inline]
 pub fn decapsulate(inner: Ecn, outer: Ecn) -> Result<Ecn, DropReason> {
     match (inner, outer) {
         (Ecn::NotEct, Ecn::Ce) => Err(DropReason::EcnIllegal),

@@ -79,3 +79,89 @@ fn slot_of(packet: &PacketSummary) -> usize {
         .wrapping_mul(0xd6e8_feb8_6659_fd93);
     (mixed >> 58) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::esp::{
+        SpdAction,
+        fixture::{DONT_FRAGMENT, fragment_field, selectors, udp},
+    };
+    use crate::wire::ip::icmp;
+
+    fn snapshot(generation: u64, order: &[usize]) -> Snapshot {
+        let all = [
+            selectors(&["10.1.0.0/16"], &["10.2.0.0/24[udp/53]"]),
+            selectors(&["10.1.0.0/24"], &["10.2.0.0/16"]),
+            selectors(&["10.1.0.0/16", "fd01::/16"], &["10.0.0.0/8", "fd02::/16"]),
+        ];
+        let entries = order.iter().map(|at| SpdEntry {
+            peer: "office".into(),
+            child: Arc::from(at.to_string()),
+            selectors: all[*at].clone(),
+            action: SpdAction::Discard,
+        });
+        Snapshot::new(generation, [], entries.collect())
+    }
+
+    fn found<'s>(result: Result<(usize, &'s SpdEntry), DropReason>) -> Result<(usize, &'s str), DropReason> {
+        result.map(|(index, entry)| (index, &*entry.child))
+    }
+
+    proptest! {
+        #[test]
+        fn the_cache_answers_as_the_snapshot_does(
+            packets in prop::collection::vec((0usize..7, 0u8..3, 0u8..3, 0u8..3, 50u16..56), 1..200),
+            swaps in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+        ) {
+            let orders: [&[usize]; 4] = [&[0, 1, 2], &[2, 1, 0], &[1], &[]];
+            let swaps: Vec<usize> = swaps.iter().map(|swap| swap.index(packets.len())).collect();
+            let mut cache = FlowCache::new();
+            let mut now = snapshot(0, orders[0]);
+            for (at, (kind, a, b, c, port)) in packets.into_iter().enumerate() {
+                if swaps.contains(&at) {
+                    let generation = now.generation() + 1;
+                    now = snapshot(generation, orders[generation as usize % 4]);
+                }
+                let (source, destination) = (format!("10.1.{a}.1"), format!("10.{}.{b}.{c}", 2 + a / 2));
+                let plain = udp(&source, &destination, (9, port), 8);
+                let octets = match kind {
+                    0 | 1 => plain,
+                    2 => fragment_field(plain, 0x2000),
+                    3 => fragment_field(plain, 1),
+                    4 => fragment_field(plain, DONT_FRAGMENT),
+                    5 => {
+                        let theirs = udp(&destination, &source, (port, 9), 600);
+                        icmp::fragmentation_needed(&theirs, "192.168.1.1".parse().unwrap(), 1_300).unwrap()
+                    }
+                    _ => udp(&format!("fd01::{a}"), &format!("fd0{}::{b}", 1 + c), (9, port), 8),
+                };
+                let view = InnerPacket::parse(&octets).unwrap();
+                prop_assert_eq!(
+                    found(cache.lookup(&now, &view, &octets)),
+                    found(now.outbound(&view, &octets))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_flow_is_searched_once_and_a_new_generation_starts_anew() {
+        let octets = udp("10.1.9.1", "10.2.0.1", (1, 53), 8);
+        let view = InnerPacket::parse(&octets).unwrap();
+        let mut cache = FlowCache::new();
+        let first = snapshot(4, &[0, 2]);
+        assert_eq!(found(cache.lookup(&first, &view, &octets)), Ok((0, "0")));
+        // The same generation with another content never exists; here it shows that nothing was searched.
+        let other = snapshot(4, &[2, 0]);
+        assert_eq!(found(cache.lookup(&other, &view, &octets)), Ok((0, "2")));
+        let next = snapshot(5, &[1, 2]);
+        assert_eq!(found(cache.lookup(&next, &view, &octets)), Ok((1, "2")));
+        let empty = snapshot(6, &[]);
+        assert_eq!(found(cache.lookup(&empty, &view, &octets)), Err(DropReason::NoPolicy));
+    }
+}

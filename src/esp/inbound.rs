@@ -64,6 +64,7 @@ pub struct InnerFacts {
 }
 
 impl InnerFacts {
+    #[inline]
     fn new(packet: &InnerPacket, octets: &[u8]) -> Self {
         let fragment = packet.fragment != Fragment::Whole;
         let later = matches!(packet.fragment, Fragment::Later(_));
@@ -313,6 +314,7 @@ impl InboundSa {
 
     /// Checks a decrypted packet; `None` for a dummy. Selectors that admitted the packet in `remembered`
     /// are not looked at again for one like it.
+    #[inline]
     pub(super) fn check_inside(
         &self,
         packet: &mut [u8],
@@ -320,7 +322,8 @@ impl InboundSa {
         remembered: &mut Remembered,
     ) -> Result<Option<Inside>, DropReason> {
         let start = self.layout.start();
-        let plaintext = self.layout.cut(packet).ok_or(DropReason::BadPadding)?.data;
+        let end = packet.len().saturating_sub(self.layout.icv_len);
+        let plaintext = packet.get_mut(start..end).ok_or(DropReason::BadPadding)?;
         let (payload, next_header) = split_trailer(plaintext).map_err(|_| DropReason::BadPadding)?;
         let version = match next_header {
             NEXT_HEADER_IPV4 => IpVersion::V4,

@@ -19,6 +19,7 @@ mod limits;
 mod mtu;
 mod outbound;
 mod path;
+mod prefix_index;
 mod replay;
 pub mod report;
 mod selectors;

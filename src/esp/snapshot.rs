@@ -1,10 +1,11 @@
 //! What workers look packets up in: the SAD by SPI and the SPD in order. A snapshot never changes; the
 //! engine makes a new one over the same SAs and swaps it whole, so no counter and no window is lost.
 
-use std::{collections::HashMap, hash::Hash, net::IpAddr, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use super::{
     DropReason, InboundSa, OutboundSa, SaSelectors,
+    prefix_index::{KeyHash, PrefixIndex, PrefixIndexBuilder},
     summary::{answered_by_error, summarize},
 };
 use crate::{policy::PacketSummary, wire::ip::InnerPacket};
@@ -42,7 +43,7 @@ pub struct SpdEntry {
 #[derive(Debug, Default)]
 pub struct Snapshot {
     generation: u64,
-    inbound: HashMap<u32, Arc<InboundSa>>,
+    inbound: HashMap<u32, Arc<InboundSa>, KeyHash>,
     spd: Vec<SpdEntry>,
     v4: PrefixIndex<u32>,
     v6: PrefixIndex<u128>,
@@ -56,8 +57,8 @@ impl Snapshot {
         inbound: impl IntoIterator<Item = Arc<InboundSa>>,
         spd: Vec<SpdEntry>,
     ) -> Self {
-        let mut v4 = PrefixIndex::default();
-        let mut v6 = PrefixIndex::default();
+        let mut v4 = PrefixIndexBuilder::with_capacity(spd.len());
+        let mut v6 = PrefixIndexBuilder::default();
         for (index, entry) in spd.iter().enumerate() {
             for prefix in entry.selectors.remote.to_prefixes() {
                 match prefix.network() {
@@ -66,6 +67,7 @@ impl Snapshot {
                 }
             }
         }
+        let (v4, v6) = (v4.build(), v6.build());
         let inbound = inbound.into_iter().map(|sa| (sa.spi(), sa)).collect();
         Self { generation, inbound, spd, v4, v6 }
     }
@@ -109,65 +111,6 @@ impl Snapshot {
             IpAddr::V6(address) => self.v6.first(address.to_bits(), fits),
         }?;
         Some((index, self.spd.get(index)?))
-    }
-}
-
-/// Entry numbers by remote prefix: one table a prefix length, so that the cost grows with the number of
-/// different lengths and not with the number of entries.
-#[derive(Debug)]
-struct PrefixIndex<A>(Vec<(u8, HashMap<A, Vec<usize>>)>);
-
-impl<A> Default for PrefixIndex<A> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-trait Address: Copy + Eq + Hash {
-    fn masked(self, prefix_len: u8) -> Self;
-}
-
-impl Address for u32 {
-    fn masked(self, prefix_len: u8) -> Self {
-        self & Self::MAX.checked_shl(32 - u32::from(prefix_len)).unwrap_or(0)
-    }
-}
-
-impl Address for u128 {
-    fn masked(self, prefix_len: u8) -> Self {
-        self & Self::MAX.checked_shl(128 - u32::from(prefix_len)).unwrap_or(0)
-    }
-}
-
-impl<A: Address> PrefixIndex<A> {
-    fn insert(&mut self, prefix_len: u8, network: A, entry: usize) {
-        let at = match self.0.binary_search_by_key(&prefix_len, |(len, _)| *len) {
-            Ok(at) => at,
-            Err(at) => {
-                self.0.insert(at, (prefix_len, HashMap::new()));
-                at
-            }
-        };
-        let Some((_, table)) = self.0.get_mut(at) else { return };
-        let entries = table.entry(network.masked(prefix_len)).or_default();
-        if entries.last() != Some(&entry) {
-            entries.push(entry);
-        }
-    }
-
-    /// The lowest entry number under a prefix of `address` that `fits`.
-    fn first(&self, address: A, fits: impl Fn(usize) -> bool) -> Option<usize> {
-        let mut best = None;
-        for (prefix_len, table) in &self.0 {
-            let Some(entries) = table.get(&address.masked(*prefix_len)) else { continue };
-            let found = entries
-                .iter()
-                .copied()
-                .take_while(|entry| best.is_none_or(|best| *entry < best))
-                .find(|entry| fits(*entry));
-            best = found.or(best);
-        }
-        best
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
 };
 
 /// The selectors of a packet.
+#[inline]
 pub fn summarize(packet: &InnerPacket) -> PacketSummary {
     let (src_port, dst_port) = match (packet.ports, packet.icmp) {
         (Some((source, destination)), _) => (Some(source), Some(destination)),

@@ -81,6 +81,7 @@ pub const fn padding_len(payload_len: usize, align: usize) -> usize {
 /// [`padding_len`] + [`TRAILER_LEN`] octets. Returns false, with `room` untouched, if its length
 /// cannot be that of a trailer (2 to 257 octets).
 #[must_use]
+#[inline]
 pub fn write_trailer(room: &mut [u8], next_header: u8) -> bool {
     let Some((padding, [pad_len, next])) = room.split_last_chunk_mut::<TRAILER_LEN>() else {
         return false;
@@ -100,6 +101,7 @@ pub fn write_trailer(room: &mut [u8], next_header: u8) -> bool {
 /// # Errors
 /// `Truncated` if there is no trailer; `BadLength` if the pad length exceeds what is there;
 /// `BadPadding` if the padding is not 1, 2, 3, ….
+#[inline]
 pub fn split_trailer(plaintext: &[u8]) -> Result<(&[u8], u8), DecodeError> {
     let Some((rest, [pad_len, next_header])) = plaintext.split_last_chunk::<TRAILER_LEN>() else {
         let kind = DecodeErrorKind::Truncated { needed: TRAILER_LEN, available: plaintext.len() };
@@ -110,7 +112,7 @@ pub fn split_trailer(plaintext: &[u8]) -> Result<(&[u8], u8), DecodeError> {
     let Some((payload, padding)) = split else {
         return Err(DecodeError::new(rest.len(), DecodeErrorKind::BadLength { what: "ESP padding", length }));
     };
-    if PADDING.get(..length) != Some(padding) {
+    if length != 0 && PADDING.get(..length) != Some(padding) {
         return Err(DecodeError::new(payload.len(), DecodeErrorKind::BadPadding));
     }
     Ok((payload, *next_header))

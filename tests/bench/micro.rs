@@ -1,6 +1,9 @@
 //! What single steps of the data path cost: seal and open beside the bare AEAD, trains, the replay window,
 //! and the lookups. `cargo bench --bench micro`, with a part of a name behind `--` to pick some.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+//!
+//! First comes a table of what ESP adds to the AEAD: both in turn, train by train, the best of many each, so
+//! that other load on the machine shows in neither.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 use std::{
     hint::black_box,
@@ -236,6 +239,85 @@ fn open(c: &mut Criterion) {
     }
 }
 
+/// One train in each way; gives what each took.
+struct Paired {
+    key: LessSafeKey,
+    out: OutboundSa,
+    into: InboundSa,
+    inner: Vec<u8>,
+    sealed: usize,
+    buffers: Vec<u8>,
+    opened: OpenedTrain,
+}
+
+/// Seconds of the four steps of a train: seal bare, seal, open bare, open.
+type Times = [Duration; 4];
+
+impl Paired {
+    fn new(name: &str, algorithm: &'static aead::Algorithm, len: usize) -> Self {
+        let (out, into) = (outbound(suite(name), 1 << 20), inbound(suite(name), 1 << 20));
+        let sealed = out.sealed_len(len);
+        Self {
+            key: LessSafeKey::new(UnboundKey::new(algorithm, &vec![7; algorithm.key_len()]).unwrap()),
+            out,
+            into,
+            inner: packet(1, len),
+            sealed,
+            buffers: train(sealed),
+            opened: OpenedTrain::new(),
+        }
+    }
+
+    /// The AEAD alone, on octets that lie as in ESP packets.
+    fn bare(&mut self, opens: bool) -> Duration {
+        let start = Instant::now();
+        for packet in self.buffers.chunks_exact_mut(self.sealed) {
+            let (body, tag) = packet.split_last_chunk_mut::<16>().unwrap();
+            let data = body.get_mut(16..).unwrap();
+            let nonce = Nonce::assume_unique_for_key([1; 12]);
+            if opens {
+                self.key
+                    .open_in_place_separate_tag(nonce, Aad::from([3; 12]), (*tag).into(), data, 0..)
+                    .unwrap();
+            } else {
+                let sealed = self.key.seal_in_place_separate_tag(nonce, Aad::from([3; 12]), data).unwrap();
+                tag.copy_from_slice(sealed.as_ref());
+            }
+        }
+        start.elapsed()
+    }
+
+    fn round(&mut self) -> Times {
+        let seal_bare = self.bare(false);
+        let open_bare = self.bare(true);
+        let start = Instant::now();
+        seal_train(&self.out, &self.inner, TRAIN, false, &mut self.buffers);
+        let seal = start.elapsed();
+        seal_train(&self.out, &self.inner, TRAIN, true, &mut self.buffers);
+        let start = Instant::now();
+        self.into.open_train(&mut self.buffers, self.sealed, Ecn::NotEct, 1, &mut self.opened);
+        let open = start.elapsed();
+        assert!(self.opened.iter().all(Result::is_ok));
+        [seal_bare, seal, open_bare, open]
+    }
+}
+
+/// What ESP adds to the bare AEAD.
+fn overhead() {
+    println!("ns a packet, best of many trains of {TRAIN}; seal without the copy of the payload");
+    println!("{:<18}{:>6}{:>28}{:>28}", "", "octets", "seal: bare, ESP, added", "open: bare, ESP, added");
+    for (name, algorithm) in BARE {
+        for len in LENGTHS {
+            let mut paired = Paired::new(name, algorithm, len);
+            let best = (0..400)
+                .map(|_| paired.round())
+                .fold([Duration::MAX; 4], |best, times| std::array::from_fn(|at| best[at].min(times[at])));
+            let [a, b, c, d] = best.map(|time| time.as_nanos() as f64 / TRAIN as f64);
+            println!("{name:<18}{len:>6}{a:>12.0}{b:>8.0}{:>8.0}{c:>12.0}{d:>8.0}{:>8.0}", b - a, d - c);
+        }
+    }
+}
+
 fn replay(c: &mut Criterion) {
     let mut window = ReplayWindow::new(8_192);
     let mut sequence = 0;
@@ -305,6 +387,9 @@ fn lookup(c: &mut Criterion) {
 }
 
 fn main() {
+    if !std::env::args().any(|argument| argument == "--list" || argument == "--test") {
+        overhead();
+    }
     let mut criterion = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(50))

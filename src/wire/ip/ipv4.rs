@@ -11,6 +11,7 @@ const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
 
+#[inline]
 pub(super) fn parse(octets: &[u8]) -> Result<InnerPacket, InvalidPacket> {
     let header = octets.first_chunk::<HEADER_LEN>().ok_or(InvalidPacket::Truncated)?;
     let [first, tos, len_0, len_1, _, _, frag_0, frag_1, ttl, protocol, _, _, addresses @ ..] = *header;

@@ -139,6 +139,7 @@ impl InnerPacket {
     ///
     /// # Errors
     /// See [`InvalidPacket`].
+    #[inline]
     pub fn parse(octets: &[u8]) -> Result<Self, InvalidPacket> {
         match octets.first().map(|first| first >> 4) {
             Some(4) => ipv4::parse(octets),
@@ -148,6 +149,7 @@ impl InnerPacket {
     }
 
     /// Reads ports or ICMP type from the upper protocol's octets, where the fragment holds them.
+    #[inline]
     fn with_transport(mut self, upper: &[u8]) -> Result<Self, InvalidPacket> {
         if matches!(self.fragment, Fragment::Later(_)) {
             return Ok(self);
