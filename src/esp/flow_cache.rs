@@ -108,7 +108,7 @@ mod tests {
         Snapshot::new(generation, [], entries.collect())
     }
 
-    fn found<'s>(result: Result<(usize, &'s SpdEntry), DropReason>) -> Result<(usize, &'s str), DropReason> {
+    fn found(result: Result<(usize, &SpdEntry), DropReason>) -> Result<(usize, &str), DropReason> {
         result.map(|(index, entry)| (index, &*entry.child))
     }
 

@@ -15,6 +15,11 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use skybridge::{
     crypto::{DirectionKeys, EspSuite, Secret},
+    dataplane::{
+        batch::{Offload, PartialChecksum, Segmentation},
+        coalesce::{Coalescer, Offers, TUN_HEADROOM},
+        segment::Segments,
+    },
     esp::{
         ChildId, FlowCache, InboundConfig, InboundSa, Limits, OpenedTrain, OutboundConfig, OutboundSa, Path,
         PathState, ReplayWindow, SaSelectors, Snapshot, SpdAction, SpdEntry, Treatment,
@@ -330,6 +335,72 @@ fn replay(c: &mut Criterion) {
     });
 }
 
+/// A super-packet of [`TRAIN`] segments that make packets of 1438 octets, as the kernel gives it.
+fn super_packet(tcp: bool) -> (Vec<u8>, Offload) {
+    let headers = if tcp { 40 } else { 28 };
+    let payload = 1_438 - headers;
+    let mut octets = packet(1, headers + TRAIN * payload);
+    if tcp {
+        octets[9] = 6;
+        octets[20..40]
+            .copy_from_slice(&[0x30, 0, 0x14, 0x51, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 1, 0, 0, 0, 0, 0]);
+        checksum::fill_ipv4_header(&mut octets);
+    }
+    let offload = Offload {
+        segmentation: if tcp { Segmentation::TcpV4 } else { Segmentation::Udp },
+        segment_size: payload as u16,
+        header_len: headers as u16,
+        checksum: Some(PartialChecksum { start: 20, offset: if tcp { 16 } else { 6 } }),
+    };
+    (octets, offload)
+}
+
+/// Times are those of a whole super-packet of 44 packets.
+fn supers(c: &mut Criterion) {
+    for (name, tcp) in [("tcp", true), ("udp", false)] {
+        let (octets, offload) = super_packet(tcp);
+        let stride = TUN_HEADROOM + 1_438;
+        let mut packets = vec![0; TRAIN * stride];
+        let split = |packets: &mut [u8]| {
+            let segments = Segments::parse(&octets, offload).unwrap();
+            assert_eq!(segments.count(), TRAIN);
+            for (index, room) in packets.chunks_exact_mut(stride).enumerate() {
+                segments.write(index, room.get_mut(TUN_HEADROOM..).unwrap());
+            }
+        };
+        let mut group = c.benchmark_group(format!("44 packets of {name}"));
+        group.throughput(Throughput::Bytes((TRAIN * 1_438) as u64));
+        group.bench_function("split", |b| b.iter(|| split(&mut packets)));
+        let sa = outbound(suite("aes128gcm16"), 1 << 20);
+        let sealed = sa.sealed_len(1_438);
+        let mut sealed_train = train(sealed);
+        group.bench_function("split and seal", |b| {
+            b.iter(|| {
+                let segments = Segments::parse(&octets, offload).unwrap();
+                let sequences = sa.reserve(TRAIN as u64, (TRAIN * 1_438) as u64).unwrap().sequences;
+                for ((index, room), sequence) in
+                    sealed_train.chunks_exact_mut(sealed).enumerate().zip(sequences)
+                {
+                    let write = |room: &mut [u8]| segments.write(index, room);
+                    sa.seal_with(sequence, 4, segments.packet_len(index), &[9; 16], room, write).unwrap();
+                }
+            });
+        });
+        split(&mut packets);
+        let mut coalescer = Coalescer::new(4, Offers { tcp: true, udp: true });
+        group.bench_function("coalesce", |b| {
+            b.iter(|| {
+                let mut merged = 0;
+                for buffer in packets.chunks_exact_mut(stride) {
+                    coalescer.push(buffer, 1, &mut |it| merged += it.packets);
+                }
+                coalescer.flush(&mut |it| merged += it.packets);
+                assert_eq!(merged, TRAIN as u32);
+            });
+        });
+    }
+}
+
 /// A snapshot of as many SAs and SPD entries, each for one remote network of 256 hosts.
 fn parts(count: usize) -> (Vec<Arc<InboundSa>>, Vec<SpdEntry>) {
     let suite = suite("aes128gcm16");
@@ -395,7 +466,7 @@ fn main() {
         .warm_up_time(Duration::from_millis(50))
         .measurement_time(Duration::from_millis(150))
         .configure_from_args();
-    for part in [bare, seal, open, replay, lookup] {
+    for part in [bare, seal, open, replay, supers, lookup] {
         part(&mut criterion);
     }
     criterion.final_summary();
