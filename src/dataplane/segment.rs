@@ -58,6 +58,10 @@ pub struct Segments<'a> {
     udp: bool,
     segment_size: usize,
     count: usize,
+    /// The first packet's identification, sequence number and octets with the flags.
+    id: u16,
+    sequence: u32,
+    flags: [u8; 2],
     /// The sum of the IPv4 header without total length, identification and checksum.
     ip_sum: Sum,
     /// The sum of the pseudo-header without length, and of the transport header without what differs.
@@ -121,6 +125,9 @@ impl<'a> Segments<'a> {
             udp,
             segment_size,
             count: payload.len().div_ceil(segment_size).max(1),
+            id: field(headers, 4).unwrap_or_default(),
+            sequence: sequence(upper),
+            flags: field(upper, TCP_FLAGS - 1).unwrap_or_default().to_be_bytes(),
             ip_sum: ip_sum(headers, view.version, transport),
             transport_sum: transport_sum(headers, &view, udp),
         };
@@ -168,7 +175,7 @@ impl<'a> Segments<'a> {
         match self.version {
             IpVersion::V4 => {
                 let total_len = total_len as u16;
-                let id = field(ip, 4)?.wrapping_add(index as u16);
+                let id = self.id.wrapping_add(index as u16);
                 put(ip, 2, total_len)?;
                 put(ip, 4, id)?;
                 put(ip, 10, self.ip_sum.plus_word(total_len).plus_word(id).finish())?;
@@ -181,19 +188,20 @@ impl<'a> Segments<'a> {
             let sum = sum.plus_word(upper_len as u16).finish();
             return put(upper, UDP_CHECKSUM, if sum == 0 { 0xffff } else { sum });
         }
-        let field = upper.get_mut(TCP_SEQUENCE..)?.first_chunk_mut::<4>()?;
-        let sequence = u32::from_be_bytes(*field).wrapping_add(first as u32);
-        *field = sequence.to_be_bytes();
-        let [offset, flags] = upper.get_mut(TCP_FLAGS - 1..)?.first_chunk_mut::<2>()?;
+        let header = upper.first_chunk_mut::<{ tcp::HEADER_LEN }>()?;
+        let sequence = self.sequence.wrapping_add(first as u32);
+        let [offset, mut flags] = self.flags;
         if index != 0 {
-            *flags &= !CWR;
+            flags &= !CWR;
         }
         if index + 1 != self.count {
-            *flags &= !FIN_PSH;
+            flags &= !FIN_PSH;
         }
-        let flags = u16::from_be_bytes([*offset, *flags]);
+        header[TCP_FLAGS] = flags;
+        *header[TCP_SEQUENCE..].first_chunk_mut()? = sequence.to_be_bytes();
+        let flags = u16::from_be_bytes([offset, flags]);
         let sum = sum.plus_word((sequence >> 16) as u16).plus_word(sequence as u16).plus_word(flags);
-        put(upper, TCP_CHECKSUM, sum.finish())
+        put(header, TCP_CHECKSUM, sum.finish())
     }
 }
 
@@ -233,6 +241,11 @@ fn transport_sum(headers: &[u8], view: &InnerPacket, udp: bool) -> Sum {
         .plus(part(8, 12))
         .plus(part(14, TCP_CHECKSUM))
         .plus(part(TCP_CHECKSUM + 2, upper.len()))
+}
+
+fn sequence(upper: &[u8]) -> u32 {
+    let field = upper.get(TCP_SEQUENCE..).and_then(|rest| rest.first_chunk());
+    field.map_or(0, |field| u32::from_be_bytes(*field))
 }
 
 fn field(octets: &[u8], at: usize) -> Option<u16> {

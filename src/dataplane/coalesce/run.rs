@@ -2,7 +2,7 @@
 
 use super::{
     Merged, TUN_HEADROOM,
-    packet::{Flow, LAST, MAX_LEN, Packet, pseudo_header},
+    packet::{Flow, LAST, MAX_LEN, Packet},
 };
 use crate::{
     dataplane::batch::{Offload, PartialChecksum, Segmentation},
@@ -55,7 +55,7 @@ impl Run {
 
     #[inline]
     pub(super) fn is_of(&self, packet: &Packet) -> bool {
-        self.flow == packet.flow
+        self.flow.is(&packet.flow)
     }
 
     /// Begins a run; nothing is kept of the one before.
@@ -81,7 +81,7 @@ impl Run {
         let limit = if packet.udp { MAX_DATAGRAMS } else { MAX_SEGMENTS };
         packet.joins
             && tag == self.tag
-            && packet.equal == first.equal
+            && (packet.equal[0] ^ first.equal[0]) | (packet.equal[1] ^ first.equal[1]) == 0
             && packet.payload <= first.payload
             && (packet.udp || packet.sequence == self.next_sequence)
             && self.packets < limit
@@ -156,7 +156,7 @@ impl Run {
         } else {
             put(octets, 4, upper_len as u16)?;
         }
-        let sum = pseudo_header(octets, first.transport, first.udp, upper_len).folded();
+        let sum = first.pseudo_header(upper_len).folded();
         let upper = octets.get_mut(first.transport..)?;
         let (segmentation, offset) = if first.udp {
             put(upper, 4, upper_len as u16)?;

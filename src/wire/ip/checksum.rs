@@ -32,6 +32,13 @@ impl Sum {
         self.plus_native(u64::from(word.to_be()))
     }
 
+    /// Adds words of 8 octets, each read in this machine's order.
+    #[must_use]
+    #[inline]
+    pub fn plus_words<const N: usize>(self, words: [u64; N]) -> Self {
+        words.into_iter().fold(self, Self::plus_native)
+    }
+
     /// Adds another sum.
     #[must_use]
     #[inline]
