@@ -74,6 +74,14 @@ impl Namespace {
         self.change_link(link, |message| message.mtu(mtu))
     }
 
+    /// Sets how many packets a link may queue.
+    ///
+    /// # Errors
+    /// There is no such link.
+    pub fn set_queue_length(&self, link: &str, packets: u32) -> Result<(), LabError> {
+        self.change_link(link, |message| message.txqueuelen(packets))
+    }
+
     fn change_link(
         &self,
         link: &str,
@@ -128,6 +136,29 @@ impl Namespace {
         let step = format!("route {to} via {via} in {}", self.name());
         self.netlink(async |handle| {
             handle.route().add(message).replace().execute().await.map_err(LabError::netlink(step))
+        })
+    }
+
+    /// Adds a route to a prefix that leaves by a link without a router.
+    ///
+    /// # Errors
+    /// `to` is no prefix, there is no such link, or it is down.
+    pub fn route_by_link(&self, to: &str, link: &str) -> Result<(), LabError> {
+        let net = parse_net(to)?;
+        let step = format!("route {to} by {link} in {}", self.name());
+        self.netlink(async |handle| {
+            let index = link_index(&handle, link).await?;
+            let message = match net {
+                IpNet::V4(net) => RouteMessageBuilder::<Ipv4Addr>::new()
+                    .destination_prefix(net.network(), net.prefix_len())
+                    .output_interface(index)
+                    .build(),
+                IpNet::V6(net) => RouteMessageBuilder::<Ipv6Addr>::new()
+                    .destination_prefix(net.network(), net.prefix_len())
+                    .output_interface(index)
+                    .build(),
+            };
+            handle.route().add(message).execute().await.map_err(LabError::netlink(step))
         })
     }
 

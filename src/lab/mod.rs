@@ -25,9 +25,11 @@ pub mod link;
 pub mod losses;
 pub mod namespace;
 pub mod nat;
+pub mod path;
 pub mod site;
 pub mod topology;
 pub mod traffic;
+pub mod usage;
 pub mod wait;
 
 pub use child::Child;

@@ -85,6 +85,11 @@ impl Swan {
         self.log().matches(text).count()
     }
 
+    /// Its process ID, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Its version, as the daemon prints it.
     pub fn version(&self) -> Option<String> {
         let answer = self.swanctl(&["--version", "--daemon"]).ok()?;

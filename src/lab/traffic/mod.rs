@@ -1,9 +1,11 @@
 //! Traffic to send through a tunnel and to measure, without any other program: echo requests,
-//! numbered datagrams, files over HTTP, TCP streams.
+//! numbered datagrams at a low or a high rate, files over HTTP, TCP streams.
 
 pub mod datagram;
+pub mod flood;
 pub mod http;
 pub mod ping;
+pub mod series;
 pub mod stream;
 pub mod tcp;
 

@@ -26,7 +26,7 @@ pub fn once(
     patience: Duration,
 ) -> Result<Result<Duration, String>, LabError> {
     namespace.run(|| {
-        let identifier = IDENTIFIER.fetch_add(1, Ordering::Relaxed);
+        let identifier = identifier();
         let socket = open(to).map_err(LabError::io("open an ICMP socket"))?;
         Ok(echo(&socket, to, identifier, length, patience))
     })
@@ -41,7 +41,12 @@ pub fn until_answered(namespace: &Namespace, to: IpAddr, patience: Duration) -> 
     until(&what, patience, || once(namespace, to, 56, Duration::from_millis(250)))
 }
 
-fn open(to: IpAddr) -> io::Result<Socket> {
+/// An identifier that no other request of this process has.
+pub(super) fn identifier() -> u16 {
+    IDENTIFIER.fetch_add(1, Ordering::Relaxed)
+}
+
+pub(super) fn open(to: IpAddr) -> io::Result<Socket> {
     match to {
         IpAddr::V4(_) => Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)),
         IpAddr::V6(_) => Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)),
@@ -122,7 +127,7 @@ fn verdict(packet: &[u8], to: IpAddr, request: &[u8]) -> Option<Result<(), Strin
     (Some(kind) == too_big).then(|| Err("packet too big".to_owned()))
 }
 
-fn checksum(octets: &[u8]) -> u16 {
+pub(super) fn checksum(octets: &[u8]) -> u16 {
     let mut sum: u32 = octets
         .chunks(2)
         .map(|pair| {

@@ -192,17 +192,17 @@ fn receive(socket: &UdpSocket, total: &AtomicU64, count: &AtomicU64) -> Result<R
 
 /// Which numbers were seen.
 #[derive(Debug, Default)]
-struct Tally {
+pub(super) struct Tally {
     seen: Vec<u64>,
     highest: Option<u64>,
-    report: Report,
+    pub(super) report: Report,
 }
 
 impl Tally {
     /// Numbers above this are not ours: a bound on memory.
     const LIMIT: u64 = 1 << 32;
 
-    fn note(&mut self, number: u64) {
+    pub(super) fn note(&mut self, number: u64) {
         if number >= Self::LIMIT {
             return;
         }
