@@ -12,7 +12,7 @@ help:
 	@echo "make demo       two daemons join a simulated office and cloud; every check is a row"
 	@echo "make test       install what the tests need and run them all"
 	@echo "make test-long  the same with 10,000 seeds, soak and long fuzzing"
-	@echo "make bench      the demo's throughput rows, beside plain routing"
+	@echo "make bench      Skybridge beside other tunnels and plain routing; writes docs/performance.*"
 	@echo "make lint       format, clippy with warnings denied, documentation"
 	@echo "make fuzz       every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds"
 
@@ -36,9 +36,8 @@ test-long:
 	$(MAKE) fuzz FUZZ_SECONDS=120
 
 bench:
-	@tests/setup.sh demo
-	$(CARGO) build --locked --release
-	target/release/skybridge demo --bench
+	@tests/setup.sh bench
+	$(CARGO) bench --locked --bench tunnels -- $(BENCH_FLAGS)
 
 lint:
 	$(CARGO) fmt --all --check

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what `make demo` or `make test` needs on Debian or Ubuntu, and nothing that is there.
-#   setup.sh build|demo|test
+# Installs what `make demo`, `make test` or `make bench` needs on Debian or Ubuntu, and nothing that is there.
+#   setup.sh build|demo|test|bench
 # Prints the folder to put before PATH if cargo had to be installed (nothing otherwise).
 set -eu
 
@@ -62,6 +62,40 @@ if [ -n "$missing$cargo_packages" ]; then
     # shellcheck disable=SC2086
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
         $missing $cargo_packages >&2
+fi
+
+# What the benchmark compares with: each by itself, and going on without what cannot be had.
+peer_package() { # peer_package PACKAGE PROGRAM-OR-FILE
+    missing=
+    need "$1" "$2"
+    [ -n "$missing" ] || return 0
+    say "installing $1"
+    as_root=
+    [ "$(id -u)" = 0 ] || as_root=sudo
+    # shellcheck disable=SC2086
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$1" >&2 ||
+        say "going on without $1"
+}
+
+peer_crate() { # peer_crate CRATE VERSION PROGRAM
+    for folder in "${SKYBRIDGE_BENCH_TOOLS:-target/bench-tools/bin}" target/bench-tools/bin; do
+        [ -x "$folder/$3" ] && return 0
+    done
+    say "building $1 $2 into target/bench-tools (at most ${SKYBRIDGE_BENCH_BUILD_SECONDS:-900} s)"
+    timeout "${SKYBRIDGE_BENCH_BUILD_SECONDS:-900}" cargo install -q --locked --root target/bench-tools \
+        --version "$2" "$1" >&2 || say "going on without $1"
+}
+
+if [ "$want" = bench ]; then
+    peer_package ethtool ethtool
+    peer_package wireguard-go wireguard-go
+    peer_package charon-systemd charon-systemd
+    peer_package strongswan-swanctl swanctl
+    peer_package libcharon-extra-plugins /usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so
+    peer_package libstrongswan-standard-plugins /usr/lib/ipsec/plugins/libstrongswan-gcm.so
+    peer_package libstrongswan-extra-plugins /usr/lib/ipsec/plugins/libstrongswan-curve25519.so
+    peer_crate boringtun-cli 0.7.1 boringtun-cli
+    peer_crate gotatun-cli 0.10.2 gotatun
 fi
 
 if [ "$want" = test ] && ! target/python/bin/python -c 'import scapy' 2>/dev/null; then

@@ -15,7 +15,9 @@
 
 mod drift;
 mod loads;
+mod machine;
 mod products;
+mod report;
 mod results;
 #[path = "../interop/strongswan.rs"]
 #[allow(dead_code)]
@@ -24,13 +26,15 @@ mod strongswan;
 #[allow(dead_code)]
 mod vici;
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::Path as FilePath, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use skybridge::lab::{Entered, Entry, LabError, enter, path::Path, usage::Usage};
 
 use loads::{Figures, Load, Way};
+use machine::Machine;
 use products::{Product, Tools};
+use report::Report;
 use results::{Drift, Results, Sample};
 
 /// Measures tunnels beside each other in network namespaces.
@@ -91,8 +95,25 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let whole = !options.quick && options.only.is_empty() && options.loads.is_empty();
     match measure(&inside, &options) {
-        Ok(_results) => ExitCode::SUCCESS,
+        Ok(report) => {
+            report.print();
+            if !whole && !options.write {
+                return ExitCode::SUCCESS;
+            }
+            let folder = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+            match report.write(&folder) {
+                Ok(()) => {
+                    println!("\nwritten: docs/performance.md, docs/performance.json, docs/performance.svg");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    eprintln!("docs/performance.*: {error}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
@@ -122,23 +143,27 @@ fn chosen<T: Copy>(all: &[T], name: impl Fn(T) -> String, wanted: &[String]) -> 
     Ok(all.iter().copied().filter(|one| wanted.is_empty() || wanted.contains(&name(*one))).collect())
 }
 
-fn measure(inside: &Entered, options: &Options) -> Result<Results, LabError> {
+fn measure(inside: &Entered, options: &Options) -> Result<Report, LabError> {
+    let machine = Machine::here();
+    println!(
+        "{}, {} cores, Linux {}, commit {}",
+        machine.processor, machine.cores, machine.kernel, machine.commit
+    );
     let tools = Tools::find();
     let products = chosen(&Product::ALL, |product| product.name().to_owned(), &options.only)?;
     let loads = chosen(&Load::ALL, Load::name, &options.loads)?;
     let rounds = options.rounds.unwrap_or(if options.quick { 1 } else { 3 });
     let seconds = options.seconds.unwrap_or(if options.quick { 1.0 } else { 1.5 });
     let time = Duration::from_secs_f64(seconds.clamp(0.1, 600.0));
-    let mut present = Vec::new();
-    for product in products {
-        match product.probe(&tools) {
-            Ok(version) => {
-                println!("{:<24} {version}", product.title());
-                present.push(product);
-            }
+    let products: Vec<_> = products.into_iter().map(|product| (product, product.probe(&tools))).collect();
+    for (product, state) in &products {
+        match state {
+            Ok(version) => println!("{:<24} {version}", product.title()),
             Err(why) => println!("{:<24} left out: {why}", product.title()),
         }
     }
+    let present: Vec<Product> =
+        products.iter().filter(|(_, state)| state.is_ok()).map(|(product, _)| *product).collect();
     let mut results = Results::default();
     for round in 1..=rounds {
         let before = drift::seal_rate();
@@ -167,7 +192,7 @@ fn measure(inside: &Entered, options: &Options) -> Result<Results, LabError> {
         );
         results.drifts.push(Drift { before, after });
     }
-    Ok(results)
+    Ok(Report { machine, products, rounds, seconds, results })
 }
 
 /// What makes sense for a product, of the loads wanted.

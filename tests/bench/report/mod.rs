@@ -1,0 +1,111 @@
+//! The results for readers: tables on the terminal and in Markdown, JSON, and a chart.
+
+mod chart;
+mod page;
+mod tables;
+mod targets;
+
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use serde::Serialize;
+
+pub use tables::Table;
+pub use targets::Target;
+
+use crate::{
+    machine::Machine,
+    products::Product,
+    results::{Results, Spread},
+};
+
+/// A run and everything that is told of it.
+pub struct Report {
+    pub machine: Machine,
+    /// Products with their versions, or why they are missing.
+    pub products: Vec<(Product, Result<String, String>)>,
+    pub rounds: usize,
+    pub seconds: f64,
+    pub results: Results,
+}
+
+#[derive(Serialize)]
+struct Median<'a> {
+    product: &'a str,
+    offload: bool,
+    load: &'a str,
+    figure: &'a str,
+    #[serde(flatten)]
+    spread: Spread,
+}
+
+impl Report {
+    /// The products that were measured.
+    fn measured(&self) -> impl Iterator<Item = Product> {
+        self.products.iter().filter(|(_, state)| state.is_ok()).map(|(product, _)| *product)
+    }
+
+    fn get(&self, product: Product, load: &str, figure: &str) -> Option<Spread> {
+        self.results.spread(product.name(), true, load, figure)
+    }
+
+    /// Prints every table.
+    pub fn print(&self) {
+        for table in tables::all(self) {
+            println!("\n{}", table.terminal());
+        }
+        println!("\n{}", targets::table(self).terminal());
+    }
+
+    /// Writes the page, the JSON and the chart into a folder.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        let ike = page::ike(folder);
+        fs::write(folder.join("performance.json"), self.json(ike.as_ref())?)?;
+        fs::write(folder.join("performance.svg"), chart::draw(self))?;
+        fs::write(folder.join("performance.md"), page::fill(self, ike.as_ref()))
+    }
+
+    fn json(&self, ike: Option<&serde_json::Value>) -> io::Result<String> {
+        let products: BTreeMap<&str, serde_json::Value> = self
+            .products
+            .iter()
+            .map(|(product, state)| {
+                let state = match state {
+                    Ok(version) => serde_json::json!({ "title": product.title(), "version": version }),
+                    Err(why) => serde_json::json!({ "title": product.title(), "missing": why }),
+                };
+                (product.name(), state)
+            })
+            .collect();
+        let medians: Vec<Median<'_>> = self
+            .results
+            .spreads()
+            .into_iter()
+            .map(|((product, offload, load, figure), spread)| Median {
+                product,
+                offload,
+                load,
+                figure,
+                spread,
+            })
+            .collect();
+        let whole = serde_json::json!({
+            "machine": self.machine,
+            "products": products,
+            "rounds": self.rounds,
+            "seconds": self.seconds,
+            "inner_mtu": skybridge::lab::path::INNER_MTU,
+            "targets": targets::all(self),
+            "drift": self.results.drifts,
+            "failures": self.results.failures,
+            "medians": medians,
+            "samples": self.results.samples,
+            "ike": ike,
+        });
+        let mut text = serde_json::to_string_pretty(&whole).map_err(io::Error::other)?;
+        text.push('\n');
+        Ok(text)
+    }
+}
