@@ -19,7 +19,7 @@ pub const DEFAULT: &str = "";
 /// Without segmentation offload.
 pub const PLAIN: &str = "\n[endpoint.dataplane]\noffload = false\n";
 /// The documented setting for low latency.
-pub const LOW_LATENCY: &str = "\n[endpoint.dataplane]\nbusy_poll = \"5ms\"\n";
+pub const LOW_LATENCY: &str = "\n[endpoint.dataplane]\npolling = \"low-latency\"\n";
 
 const DEVICE: &str = "skybridge0";
 const KEY: &str = "tunnel.psk";

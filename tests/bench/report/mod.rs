@@ -10,7 +10,6 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 use serde::Serialize;
 
 pub use tables::Table;
-pub use targets::Target;
 
 use crate::{
     machine::Machine,

@@ -15,7 +15,7 @@ pub struct Table {
 impl Table {
     pub fn terminal(&self) -> String {
         let mut table = comfy_table::Table::new();
-        table.load_style(comfy_table::TableStyle::Utf8Full);
+        table.load_style(comfy_table::presets::UTF8_BORDERS_ONLY);
         table.set_header(self.head.clone());
         for row in &self.rows {
             table.add_row(row.clone());
