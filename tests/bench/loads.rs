@@ -93,11 +93,17 @@ impl Load {
         }
     }
 
-    /// Puts it on a product for about `time`.
+    /// Puts it on a product for about `time`. `hint` is the rate that an earlier round found, where one is looked for.
     ///
     /// # Errors
     /// A connection cannot be made or breaks, or a daemon has ended.
-    pub fn run(self, path: &Path, running: &Running, time: Duration) -> Result<Figures, LabError> {
+    pub fn run(
+        self,
+        path: &Path,
+        running: &Running,
+        time: Duration,
+        hint: Option<f64>,
+    ) -> Result<Figures, LabError> {
         match self {
             Self::PingIdle => {
                 let begun = Before::now(running)?;
@@ -111,8 +117,12 @@ impl Load {
             Self::UdpFixed(length, rate) => {
                 Ok(udp(path, running, Offer { rate, length, merged: false }, time)?.0)
             }
-            Self::UdpMax(length) => highest(path, running, length, false, time),
-            Self::UdpMerged(length) => highest(path, running, length, true, time),
+            Self::UdpMax(length) => {
+                highest(path, running, Offer { rate: 0, length, merged: false }, time, hint)
+            }
+            Self::UdpMerged(length) => {
+                highest(path, running, Offer { rate: 0, length, merged: true }, time, hint)
+            }
         }
     }
 
@@ -261,50 +271,49 @@ fn udp(path: &Path, running: &Running, offer: Offer, time: Duration) -> Result<(
     Ok((figures, report))
 }
 
-/// Doubles the rate until datagrams are lost, then halves the step three times.
+/// Raises the rate until datagrams are lost, then halves the step; from `hint` on with smaller steps.
 fn highest(
     path: &Path,
     running: &Running,
-    length: usize,
-    merged: bool,
+    offer: Offer,
     time: Duration,
+    hint: Option<f64>,
 ) -> Result<Figures, LabError> {
-    let step = time / 2;
+    let step = time / 3;
     let mut best: Option<(f64, Figures)> = None;
     let try_rate = |rate: f64, best: &mut Option<(f64, Figures)>| -> Result<bool, LabError> {
         // One stall of a shared machine must not decide.
         for _ in 0..2 {
-            let offer = Offer { rate: rate as u32, length, merged };
-            let (figures, report) = udp(path, running, offer, step)?;
+            let (figures, report) = udp(path, running, Offer { rate: rate as u32, ..offer }, step)?;
             let loss = report.lost() as f64 / (report.sent as f64).max(1.0);
-            let (offered, reached) = (report.rate(), report.rate() >= rate * OFFERED);
+            let offered = report.rate();
             if loss < TOLERATED_LOSS {
                 if best.as_ref().is_none_or(|(other, _)| *other < offered) {
                     *best = Some((offered, figures));
                 }
                 // A sender that is too slow for this rate is too slow for a higher one.
-                return Ok(reached);
+                return Ok(offered >= rate * OFFERED);
             }
         }
         Ok(false)
     };
-    let (mut low, mut factor) = (0.0, 2.0_f64);
-    let mut rate = 40_000.0;
-    while rate > 2_000.0 && rate < 10e6 {
+    let (mut rate, mut factor) = hint.map_or((40_000.0, 2.0_f64), |hint| (hint, 1.3));
+    let mut low = None;
+    while (2_000.0..10e6).contains(&rate) {
         if try_rate(rate, &mut best)? {
-            low = rate;
+            low = Some(rate);
             rate *= factor;
-        } else if low > 0.0 {
+        } else if low.is_some() {
             break;
         } else {
             rate /= factor;
         }
     }
-    for _ in 0..3 {
+    let Some(mut low) = low else { return Ok(best.map(|(_, figures)| figures).unwrap_or_default()) };
+    for _ in 0..if hint.is_some() { 1 } else { 3 } {
         factor = factor.sqrt();
-        let next = if low > 0.0 { low * factor } else { rate };
-        if try_rate(next, &mut best)? {
-            low = next;
+        if try_rate(low * factor, &mut best)? {
+            low *= factor;
         }
     }
     Ok(best.map(|(_, figures)| figures).unwrap_or_default())

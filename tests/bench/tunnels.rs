@@ -222,9 +222,6 @@ fn one(
         path.without_offload()?;
     }
     let running = product.start(&path, tools)?;
-    let mut put = |load: String, figures: Figures| {
-        results.samples.push(Sample { product: product.name(), offload, load, round, figures });
-    };
     let mut memory = Figures::new();
     for pid in &running.daemons {
         let resident = Usage::of(*pid)?.resident as f64;
@@ -236,8 +233,10 @@ fn one(
     }
     let wire = if offload { "" } else { " (wire without offload)" };
     for load in loads {
+        let hint =
+            results.spread(product.name(), offload, &load.name(), "offered").map(|spread| spread.median);
         let figures = load
-            .run(&path, &running, time)
+            .run(&path, &running, time, hint)
             .map_err(|error| LabError::check(format!("{}: {error}\n{}", load.name(), running.words())))?;
         println!(
             "round {round} {:<22} {:<14} {}{wire}",
@@ -245,7 +244,7 @@ fn one(
             load.name(),
             load.headline(&figures)
         );
-        put(load.name(), figures);
+        results.samples.push(Sample { product: product.name(), offload, load: load.name(), round, figures });
     }
     for pid in &running.daemons {
         let peak = Usage::of(*pid)?.peak as f64;
@@ -260,7 +259,8 @@ fn one(
                 "memory"
             );
         }
-        put("process".to_owned(), memory);
+        let load = "process".to_owned();
+        results.samples.push(Sample { product: product.name(), offload, load, round, figures: memory });
     }
     Ok(())
 }

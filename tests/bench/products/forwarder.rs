@@ -14,18 +14,22 @@ use std::{
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use skybridge::lab::{
     Child, LabError, Namespace,
-    path::{FAR, FAR_NET, NEAR, NEAR_NET, Path},
+    path::{FAR, FAR_NET, INNER_MTU, NEAR, NEAR_NET, Path},
     wait::until,
 };
 use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
-use super::{Life, PATIENCE, Running, Tools, own::BUSY_POLL};
+use super::{Life, PATIENCE, Running, Tools};
 
 /// Makes the benchmark's executable a forwarder; then its device, own and other address, microseconds of polling.
 pub const FLAG: &str = "--as-forwarder";
 
 const DEVICE: &str = "bare0";
 const PORT: u16 = 4500;
+/// How long it asks again before it sleeps, while packets come in quick succession: as Skybridge does by default.
+const BUSY_POLL: Duration = Duration::from_micros(50);
+/// A pause this many times as long still counts as quick succession.
+const DENSE: u32 = 4;
 /// Packets taken from one side before the other has its turn.
 const TURN: usize = 64;
 
@@ -52,6 +56,7 @@ fn one(namespace: &Namespace, [own, other]: [&str; 2], net: &str) -> Result<Chil
     until("the forwarder's device is there", PATIENCE, || {
         Ok(namespace.set_up(DEVICE).map_err(|error| error.to_string()))
     })?;
+    namespace.set_mtu(DEVICE, INNER_MTU)?;
     namespace.route_by_link(net, DEVICE)?;
     Ok(child)
 }
@@ -83,14 +88,16 @@ fn run(arguments: &[String]) -> io::Result<()> {
         .build_sync()?;
     tun.set_nonblocking(true)?;
     let mut buffer = vec![0_u8; 1 << 16];
-    let mut busy_until = Instant::now();
+    let (mut idle_since, mut dense) = (None::<Instant>, false);
     loop {
-        let moved = carry(&tun, &socket, &mut buffer)?;
-        if moved {
-            busy_until = Instant::now() + spin;
+        if carry(&tun, &socket, &mut buffer) {
+            if let Some(since) = idle_since.take() {
+                dense = since.elapsed() < spin * DENSE;
+            }
             continue;
         }
-        if Instant::now() < busy_until {
+        let since = *idle_since.get_or_insert_with(Instant::now);
+        if dense && since.elapsed() < spin {
             std::thread::yield_now();
             continue;
         }
@@ -103,31 +110,19 @@ fn run(arguments: &[String]) -> io::Result<()> {
     }
 }
 
-/// Carries what is there, at most a turn from each side, and tells whether there was anything.
-fn carry(tun: &SyncDevice, socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<bool> {
+/// Carries what is there, at most a turn from each side, and tells whether there was anything. A full queue loses a
+/// packet, as on any link, and whatever else goes wrong here passes, such as a device that is not up yet.
+fn carry(tun: &SyncDevice, socket: &UdpSocket, buffer: &mut [u8]) -> bool {
     let mut moved = false;
     for _ in 0..TURN {
-        match tun.recv(buffer) {
-            Ok(length) => {
-                moved = true;
-                // A full queue loses the packet, as on any link.
-                let _ = socket.send(buffer.get(..length).unwrap_or_default());
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            // The device may not be up yet.
-            Err(_) => break,
-        }
+        let Ok(length) = tun.recv(buffer) else { break };
+        moved = true;
+        let _ = socket.send(buffer.get(..length).unwrap_or_default());
     }
     for _ in 0..TURN {
-        match socket.recv(buffer) {
-            Ok(length) => {
-                moved = true;
-                let _ = tun.send(buffer.get(..length).unwrap_or_default());
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            // An error reported by the other end, such as that nobody listens yet.
-            Err(_) => break,
-        }
+        let Ok(length) = socket.recv(buffer) else { break };
+        moved = true;
+        let _ = tun.send(buffer.get(..length).unwrap_or_default());
     }
-    Ok(moved)
+    moved
 }

@@ -128,7 +128,6 @@ impl Product {
         })?;
         for (namespace, link) in std::mem::take(&mut running.devices) {
             namespace.set_queue_length(&link, QUEUE)?;
-            namespace.set_mtu(&link, path::INNER_MTU)?;
         }
         Ok(running)
     }

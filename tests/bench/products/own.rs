@@ -11,9 +11,6 @@ use skybridge::lab::{
 
 use super::{Life, PATIENCE, Running, Tools, server};
 
-/// How long the daemon looks for more work before it sleeps, by default; the forwarder does the same.
-pub const BUSY_POLL: Duration = Duration::from_micros(0);
-
 /// As it comes.
 pub const DEFAULT: &str = "";
 /// Without segmentation offload.

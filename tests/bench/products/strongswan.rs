@@ -1,4 +1,6 @@
 //! strongSwan with its userspace ESP (kernel-libipsec).
+//!
+//! Its device keeps the MTU that it gives it, 1400: it reads packets into buffers of that size.
 
 use std::net::IpAddr;
 

@@ -49,10 +49,10 @@ impl Report {
 
     /// Prints every table.
     pub fn print(&self) {
-        for table in tables::all(self) {
+        for table in tables::all(self).into_iter().filter(|table| !table.rows.is_empty()) {
             println!("\n{}", table.terminal());
         }
-        println!("\n{}", targets::table(self).terminal());
+        println!("\n{}", targets::table(self, None).terminal());
     }
 
     /// Writes the page, the JSON and the chart into a folder.
@@ -96,7 +96,7 @@ impl Report {
             "rounds": self.rounds,
             "seconds": self.seconds,
             "inner_mtu": skybridge::lab::path::INNER_MTU,
-            "targets": targets::all(self),
+            "targets": targets::all(self, ike),
             "drift": self.results.drifts,
             "failures": self.results.failures,
             "medians": medians,

@@ -33,7 +33,7 @@ fn part(report: &Report, ike: Option<&serde_json::Value>, name: &str) -> String 
     match name {
         "machine" => machine(report),
         "products" => products(report),
-        "targets" => targets::table(report).markdown(),
+        "targets" => targets::table(report, ike).markdown(),
         "throughput" => tables::throughput(report).markdown(),
         "cost" => tables::cost(report).markdown(),
         "fixed" => tables::fixed(report).markdown(),
@@ -42,7 +42,13 @@ fn part(report: &Report, ike: Option<&serde_json::Value>, name: &str) -> String 
         "memory" => tables::memory(report).markdown(),
         "single" => tables::single(report).markdown(),
         "drift" => drift(report),
-        "ike" => ike.map_or_else(|| "Not measured in this run.".to_owned(), handshakes),
+        "ike" => ike.map_or_else(
+            || {
+                "Not measured. `cargo bench --bench ike -- --json docs/performance-ike.json` measures it."
+                    .to_owned()
+            },
+            handshakes,
+        ),
         other => format!("(no part is called {other})"),
     }
 }
@@ -89,15 +95,41 @@ fn drift(report: &Report) -> String {
     text
 }
 
-/// Rows of what, value and target, as the file holds them.
+/// Every list of measurements as a table, its keys as columns; a single measurement is a list of one.
 fn handshakes(ike: &serde_json::Value) -> String {
-    let mut text = String::from("| | this run | target |\n|---|--:|--:|\n");
-    let word = |row: &serde_json::Value, name: &str| {
-        row.get(name).and_then(|v| v.as_str()).unwrap_or("–").to_owned()
-    };
-    for row in ike.get("rows").and_then(|rows| rows.as_array()).into_iter().flatten() {
-        let _ =
-            writeln!(text, "| {} | {} | {} |", word(row, "what"), word(row, "value"), word(row, "target"));
+    let mut text = String::new();
+    let parts = [
+        ("handshakes", "A handshake: CPU time of either side, two engines in memory."),
+        ("daemon", "The daemon as responder over UDP."),
+        ("tunnels", "Many tunnels at one responder, without sockets."),
+        ("primitives_us", "The primitives alone, in microseconds."),
+    ];
+    for (key, words) in parts {
+        let rows: Vec<&serde_json::Map<String, serde_json::Value>> = match ike.get(key) {
+            Some(serde_json::Value::Array(rows)) => rows.iter().filter_map(|row| row.as_object()).collect(),
+            Some(serde_json::Value::Object(row)) => vec![row],
+            _ => continue,
+        };
+        let Some(first) = rows.first() else { continue };
+        let names: Vec<&String> = first.keys().collect();
+        // A line for each figure reads better than a table of a dozen columns.
+        let title = ["auth", "tunnels"].into_iter().find(|name| first.contains_key(*name));
+        let cell = |row: &serde_json::Map<String, serde_json::Value>, name: &str| match row.get(name) {
+            Some(serde_json::Value::String(word)) => word.clone(),
+            Some(value) => value.to_string(),
+            None => "–".to_owned(),
+        };
+        let _ = write!(text, "{words}\n\n| {} |", title.unwrap_or_default());
+        for row in &rows {
+            let _ =
+                write!(text, " {} |", title.map_or_else(|| "this run".to_owned(), |title| cell(row, title)));
+        }
+        let _ = writeln!(text, "\n|---|{}", "--:|".repeat(rows.len()));
+        for name in names.into_iter().filter(|name| Some(name.as_str()) != title) {
+            let cells: Vec<String> = rows.iter().map(|row| cell(row, name)).collect();
+            let _ = writeln!(text, "| {} | {} |", name.replace('_', " "), cells.join(" | "));
+        }
+        text.push('\n');
     }
     text
 }

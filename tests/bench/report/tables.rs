@@ -62,16 +62,23 @@ const WAYS: [(&str, &str); 9] = [
     ("tcp16-both", "16 both"),
 ];
 
+/// A table without the rows and columns in which nothing was measured.
 fn table(report: &Report, title: &str, head: &[&str], row: impl Fn(Product) -> Vec<Option<String>>) -> Table {
-    let head = std::iter::once("").chain(head.iter().copied()).map(str::to_owned).collect();
-    let rows = report.measured().filter_map(|product| {
-        let cells = row(product);
-        cells.iter().any(Option::is_some).then(|| {
-            let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "–".to_owned()));
-            std::iter::once(product.title().to_owned()).chain(cells).collect()
-        })
+    let rows: Vec<(Product, Vec<Option<String>>)> = report
+        .measured()
+        .map(|product| (product, row(product)))
+        .filter(|(_, cells)| cells.iter().any(Option::is_some))
+        .collect();
+    let kept = |column: usize| rows.iter().any(|(_, cells)| matches!(cells.get(column), Some(Some(_))));
+    let names =
+        head.iter().enumerate().filter(|(column, _)| kept(*column)).map(|(_, name)| (*name).to_owned());
+    let head = std::iter::once(String::new()).chain(names).collect();
+    let texts = rows.iter().map(|(product, cells)| {
+        let cells = cells.iter().enumerate().filter(|(column, _)| kept(*column));
+        let cells = cells.map(|(_, cell)| cell.clone().unwrap_or_else(|| "–".to_owned()));
+        std::iter::once(product.title().to_owned()).chain(cells).collect()
     });
-    Table { title: title.to_owned(), head, rows: rows.collect() }
+    Table { title: title.to_owned(), head, rows: texts.collect() }
 }
 
 /// A median and its spread in a unit, with so many digits behind the point.

@@ -24,7 +24,7 @@ fn target(what: &'static str, target: impl Into<String>, reached: Option<(String
 }
 
 /// Every target, by medians.
-pub fn all(report: &Report) -> Vec<Target> {
+pub fn all(report: &Report, ike: Option<&serde_json::Value>) -> Vec<Target> {
     let own = Product::Skybridge;
     let median =
         |product, load: &str, figure: &str| report.get(product, load, figure).map(|spread| spread.median);
@@ -54,7 +54,7 @@ pub fn all(report: &Report) -> Vec<Target> {
     };
     let floor = median(Product::Forwarder, "ping-idle", "average");
     let low = median(Product::SkybridgeLowLatency, "ping-idle", "average");
-    vec![
+    let mut targets = vec![
         target(
             "TCP, one stream",
             "at least half of plain routing",
@@ -83,11 +83,33 @@ pub fn all(report: &Report) -> Vec<Target> {
             "at most 32 MB",
             at_most(median(own, "process", "peak"), 32e6, |value| format!("{:.1} MB", value / 1e6)),
         ),
+    ];
+    targets.extend(ike.into_iter().flat_map(of_ike));
+    targets
+}
+
+/// Those that the benchmark of IKE measures.
+fn of_ike(ike: &serde_json::Value) -> [Target; 2] {
+    let rate = ike["daemon"]["handshakes_per_second_and_core"].as_f64();
+    let many = ike["tunnels"].as_array().into_iter().flatten().chain([&ike["daemon"]]);
+    let many = many.filter(|row| row["tunnels"].as_u64().is_some_and(|tunnels| tunnels >= 10_000));
+    let memory = many.filter_map(|row| row["resident_octets"].as_f64()).reduce(f64::max);
+    [
+        target(
+            "IKE handshakes as responder",
+            "at least 500 a second and core",
+            rate.map(|rate| (format!("{rate:.0}"), rate >= 500.0)),
+        ),
+        target(
+            "Resident memory, 10,000 tunnels",
+            "at most 300 MB",
+            memory.map(|octets| (format!("{:.0} MB", octets / 1e6), octets <= 300e6)),
+        ),
     ]
 }
 
-pub fn table(report: &Report) -> Table {
-    let rows = all(report).into_iter().map(|target| {
+pub fn table(report: &Report, ike: Option<&serde_json::Value>) -> Table {
+    let rows = all(report, ike).into_iter().map(|target| {
         let verdict = match target.met {
             Some(true) => "reached",
             Some(false) => "missed",
