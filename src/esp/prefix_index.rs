@@ -47,17 +47,32 @@ impl Hasher for KeyHasher {
 
 pub(super) trait Address: Copy + Ord + Hash {
     fn masked(self, prefix_len: u8) -> Self;
+
+    /// The length of the prefix that is exactly the addresses from `self` to `last`, if there is one.
+    fn prefix_to(self, last: Self) -> Option<u8>;
 }
 
 impl Address for u32 {
     fn masked(self, prefix_len: u8) -> Self {
         self & Self::MAX.checked_shl(32 - u32::from(prefix_len)).unwrap_or(0)
     }
+
+    fn prefix_to(self, last: Self) -> Option<u8> {
+        let span = last.checked_sub(self)?;
+        let one = span & span.wrapping_add(1) == 0 && self & span == 0;
+        one.then_some(span.leading_zeros() as u8)
+    }
 }
 
 impl Address for u128 {
     fn masked(self, prefix_len: u8) -> Self {
         self & Self::MAX.checked_shl(128 - u32::from(prefix_len)).unwrap_or(0)
+    }
+
+    fn prefix_to(self, last: Self) -> Option<u8> {
+        let span = last.checked_sub(self)?;
+        let one = span & span.wrapping_add(1) == 0 && self & span == 0;
+        one.then_some(span.leading_zeros() as u8)
     }
 }
 
@@ -79,6 +94,15 @@ impl<A: Address> PrefixIndexBuilder<A> {
     pub(super) fn insert(&mut self, prefix_len: u8, network: A, entry: usize) {
         let entry = u32::try_from(entry).unwrap_or(u32::MAX);
         self.0.push((prefix_len, network.masked(prefix_len), entry));
+    }
+
+    /// As [`PrefixIndexBuilder::insert`] for a range that is one prefix; tells whether it is.
+    pub(super) fn insert_range(&mut self, first: A, last: A, entry: usize) -> bool {
+        let prefix_len = first.prefix_to(last);
+        if let Some(prefix_len) = prefix_len {
+            self.insert(prefix_len, first, entry);
+        }
+        prefix_len.is_some()
     }
 
     pub(super) fn build(mut self) -> PrefixIndex<A> {
@@ -133,5 +157,25 @@ impl<A: Address> PrefixIndex<A> {
             best = found.or(best);
         }
         best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_one_prefix_if_it_is_aligned_and_a_power_of_two() {
+        let prefix = |first: u32, last: u32| first.prefix_to(last);
+        assert_eq!(prefix(0, u32::MAX), Some(0));
+        assert_eq!(prefix(0x0a00_0000, 0x0aff_ffff), Some(8));
+        assert_eq!(prefix(7, 7), Some(32));
+        assert_eq!(prefix(6, 7), Some(31));
+        assert_eq!(prefix(7, 8), None);
+        assert_eq!(prefix(8, 10), None);
+        assert_eq!(prefix(9, 8), None);
+        assert_eq!(0u128.prefix_to(u128::MAX), Some(0));
+        assert_eq!((1u128 << 64).prefix_to((2u128 << 64) - 1), Some(64));
+        assert_eq!(5u128.prefix_to(5), Some(128));
     }
 }

@@ -60,10 +60,24 @@ impl Snapshot {
         let mut v4 = PrefixIndexBuilder::with_capacity(spd.len());
         let mut v6 = PrefixIndexBuilder::default();
         for (index, entry) in spd.iter().enumerate() {
-            for prefix in entry.selectors.remote.to_prefixes() {
-                match prefix.network() {
-                    IpAddr::V4(network) => v4.insert(prefix.prefix_len(), network.to_bits(), index),
-                    IpAddr::V6(network) => v6.insert(prefix.prefix_len(), network.to_bits(), index),
+            for selector in entry.selectors.remote.iter() {
+                match (selector.start(), selector.end()) {
+                    (IpAddr::V4(first), IpAddr::V4(last))
+                        if v4.insert_range(first.to_bits(), last.to_bits(), index) => {}
+                    (IpAddr::V6(first), IpAddr::V6(last))
+                        if v6.insert_range(first.to_bits(), last.to_bits(), index) => {}
+                    _ => {
+                        for prefix in selector.to_prefixes() {
+                            match prefix.network() {
+                                IpAddr::V4(network) => {
+                                    v4.insert(prefix.prefix_len(), network.to_bits(), index)
+                                }
+                                IpAddr::V6(network) => {
+                                    v6.insert(prefix.prefix_len(), network.to_bits(), index)
+                                }
+                            }
+                        }
+                    }
                 }
             }
         }
