@@ -186,7 +186,7 @@ impl Engine {
     pub fn handle_timeout(&mut self, now: Now) {
         if now.mono >= self.last_scan + TRAFFIC_SCAN {
             self.last_scan = now.mono;
-            for (child, last_inbound, last_outbound) in self.sad.last_used(self.epoch) {
+            for (child, last_inbound, last_outbound) in self.sad.take_used(self.epoch) {
                 let traffic = Command::Traffic { child, last_inbound, last_outbound };
                 let _ = self.endpoint.handle_command(now, traffic);
             }

@@ -1,6 +1,6 @@
 //! The SAD: every Child SA with both halves, the path of its peer, and what dead SAs had carried.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,6 +46,8 @@ struct Entry {
     active: bool,
     replaces: Option<ChildSaId>,
     path: Arc<Path>,
+    /// When packets last came in and went out, as far as IKE was told.
+    told: (Option<u64>, Option<u64>),
 }
 
 /// What is known of the MTU towards a peer.
@@ -61,18 +63,33 @@ impl PeerMtu {
     }
 }
 
+/// When a Child SA last received and last sent, by the engine's clock.
+pub(super) type LastUsed = (ChildSaId, Option<Instant>, Option<Instant>);
+
 /// All Child SAs.
 #[derive(Debug)]
 pub struct Sad {
     replay_window: u32,
     entries: BTreeMap<ChildSaId, Entry>,
+    of_peer: BTreeMap<PeerName, BTreeSet<ChildSaId>>,
     mtus: BTreeMap<PeerName, PeerMtu>,
     retired: BTreeMap<(PeerName, ChildName), ChildTraffic>,
 }
 
 impl Sad {
     pub(super) fn new(replay_window: u32) -> Self {
-        Self { replay_window, entries: BTreeMap::new(), mtus: BTreeMap::new(), retired: BTreeMap::new() }
+        Self {
+            replay_window,
+            entries: BTreeMap::new(),
+            of_peer: BTreeMap::new(),
+            mtus: BTreeMap::new(),
+            retired: BTreeMap::new(),
+        }
+    }
+
+    /// A peer's Child SAs, oldest first.
+    fn entries_of(&self, peer: &PeerName) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.of_peer.get(peer).into_iter().flatten().filter_map(|id| self.entries.get(id))
     }
 
     /// Whether there is no Child SA.
@@ -97,9 +114,8 @@ impl Sad {
             .or_insert(PeerMtu { interface: interface_mtu, measured: None });
         let state = PathState { local: install.local, remote: install.remote, outer_mtu: mtu.outer() };
         let path = self
-            .entries
-            .values()
-            .find(|entry| entry.peer == install.peer && entry.path.get() == state)
+            .entries_of(&install.peer)
+            .find(|entry| entry.path.get() == state)
             .map_or_else(|| Path::new(state), |entry| Arc::clone(&entry.path));
         let selectors = SaSelectors { local: install.local_ts, remote: install.remote_ts };
         let child = esp_id(install.id);
@@ -133,7 +149,9 @@ impl Sad {
             active: false,
             replaces: install.replaces,
             path,
+            told: (None, None),
         };
+        self.of_peer.entry(entry.peer.clone()).or_default().insert(install.id);
         self.entries.insert(install.id, entry);
         if install.outbound_active {
             self.activate(install.id);
@@ -157,8 +175,12 @@ impl Sad {
         let entry = self.entries.remove(&id)?;
         let name = (entry.peer, entry.child);
         self.retired.entry(name.clone()).or_default().add(&entry.inbound, &entry.outbound);
-        if !self.entries.values().any(|other| other.peer == name.0) {
-            self.mtus.remove(&name.0);
+        if let Some(ids) = self.of_peer.get_mut(&name.0) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.of_peer.remove(&name.0);
+                self.mtus.remove(&name.0);
+            }
         }
         Some(name)
     }
@@ -174,10 +196,9 @@ impl Sad {
         peer: &PeerName,
         child: &ChildName,
     ) -> impl Iterator<Item = (SaSelectors, Arc<OutboundSa>)> {
-        self.entries
-            .values()
+        self.entries_of(peer)
             .rev()
-            .filter(move |entry| entry.active && entry.peer == *peer && entry.child == *child)
+            .filter(move |entry| entry.active && entry.child == *child)
             .map(|entry| (entry.selectors.clone(), Arc::clone(&entry.outbound)))
     }
 
@@ -199,14 +220,14 @@ impl Sad {
         let Some(mtu) = self.mtus.get_mut(peer) else { return };
         change(mtu);
         let outer = mtu.outer();
-        for entry in self.entries.values().filter(|entry| entry.peer == *peer) {
+        for entry in self.entries_of(peer) {
             entry.path.set_outer_mtu(outer);
         }
     }
 
     /// The outer and inner MTU in use towards `peer`.
     pub(super) fn mtu(&self, peer: &PeerName) -> Option<(u16, u16)> {
-        let entry = self.entries.values().rev().find(|entry| entry.peer == *peer)?;
+        let entry = self.entries_of(peer).next_back()?;
         Some((entry.path.get().outer_mtu, entry.outbound.inner_mtu()))
     }
 
@@ -222,22 +243,24 @@ impl Sad {
         remotes
     }
 
-    /// When each Child SA last received and last sent, by the engine's clock.
-    pub(super) fn last_used(&self, epoch: Instant) -> Vec<(ChildSaId, Option<Instant>, Option<Instant>)> {
+    /// The Child SAs that received or sent since this was asked last.
+    pub(super) fn take_used(&mut self, epoch: Instant) -> Vec<LastUsed> {
         let at = |millis: Option<u64>| millis.map(|millis| epoch + Duration::from_millis(millis));
-        self.entries
-            .iter()
-            .map(|(id, entry)| {
-                (*id, at(entry.inbound.counters().last_used()), at(entry.outbound.counters().last_used()))
-            })
-            .collect()
+        let mut used = Vec::new();
+        for (id, entry) in &mut self.entries {
+            let now = (entry.inbound.counters().last_used(), entry.outbound.counters().last_used());
+            if entry.told != now {
+                entry.told = now;
+                used.push((*id, at(now.0), at(now.1)));
+            }
+        }
+        used
     }
 
     /// When a packet last arrived for a child: milliseconds of the data path's clock.
     pub fn last_inbound(&self, peer: &PeerName, child: &ChildName) -> Option<u64> {
-        self.entries
-            .values()
-            .filter(|entry| entry.peer == *peer && entry.child == *child)
+        self.entries_of(peer)
+            .filter(|entry| entry.child == *child)
             .filter_map(|entry| entry.inbound.counters().last_used())
             .max()
     }
@@ -245,7 +268,7 @@ impl Sad {
     /// What a configured child has carried, dead SAs included.
     pub fn traffic(&self, peer: &PeerName, child: &ChildName) -> ChildTraffic {
         let mut traffic = self.retired.get(&(peer.clone(), child.clone())).copied().unwrap_or_default();
-        for entry in self.entries.values().filter(|entry| entry.peer == *peer && entry.child == *child) {
+        for entry in self.entries_of(peer).filter(|entry| entry.child == *child) {
             traffic.add(&entry.inbound, &entry.outbound);
         }
         traffic

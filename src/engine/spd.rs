@@ -15,9 +15,9 @@ use crate::ike::StartPolicy;
 pub(super) fn entries<'a>(peers: impl Iterator<Item = &'a PeerSettings>, sad: &Sad) -> Vec<SpdEntry> {
     let mut entries = Vec::new();
     for settings in peers {
-        let peer: Arc<str> = Arc::from(settings.ike.name.as_str());
+        let peer = settings.ike.name.shared();
         for child in &settings.ike.children {
-            let name: Arc<str> = Arc::from(child.name.as_str());
+            let name = child.name.shared();
             let mut add = |selectors, outbound| {
                 entries.push(SpdEntry {
                     peer: Arc::clone(&peer),

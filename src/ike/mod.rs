@@ -22,6 +22,7 @@ mod fragment;
 mod nat;
 mod rekey;
 mod retransmit;
+mod roster;
 mod sa;
 pub mod status;
 pub mod time;

@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::packet::{PacketSummary, has_one_selector};
 use super::selector::{PortRange, TrafficSelector, to_bits};
 
-/// Traffic selectors of one end. Their order is kept: the first may be a hint.
+/// Traffic selectors of one end. Their order is kept: the first may be a hint. Copies share the selectors, since
+/// every layer keeps one for each SA.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct SelectorSet(Vec<TrafficSelector>);
+pub struct SelectorSet(Arc<[TrafficSelector]>);
 
 /// A TS payload counts its selectors in one octet.
 pub(super) const MOST_SELECTORS: usize = 255;
@@ -86,6 +88,12 @@ impl SelectorSet {
         Self::new(prefixes.into_iter().map(TrafficSelector::from_prefix))
     }
 
+    /// This set, with the selectors of `other` where those are the same, so that one copy is kept.
+    #[must_use]
+    pub fn shared_with(self, other: &Self) -> Self {
+        if self == *other { other.clone() } else { self }
+    }
+
     /// The selectors in order.
     pub fn iter(&self) -> std::slice::Iter<'_, TrafficSelector> {
         self.0.iter()
@@ -147,8 +155,8 @@ impl SelectorSet {
     /// At most 255 selectors, the first kept: a longer result would not fit a TS payload.
     pub fn intersect(&self, other: &Self) -> Self {
         let mut found: Vec<TrafficSelector> = Vec::new();
-        for selector in &self.0 {
-            for theirs in &other.0 {
+        for selector in self.0.iter() {
+            for theirs in other.0.iter() {
                 if let Some(both) = selector.intersect(theirs)
                     && !found.iter().any(|known| both.is_subset_of(known))
                 {
@@ -158,7 +166,7 @@ impl SelectorSet {
             }
         }
         found.truncate(MOST_SELECTORS);
-        Self(found)
+        Self(found.into())
     }
 
     /// Whether any packet end is in both sets.

@@ -44,19 +44,21 @@ impl Endpoint {
             }
             Command::Shutdown => {
                 self.shutting_down = true;
-                for id in self.sas.keys().copied().collect::<Vec<_>>() {
+                for id in self.sas.ids() {
                     self.close(now, id, DownReason::Requested);
                 }
                 Ok(())
             }
             Command::Traffic { child, last_inbound, last_outbound } => {
                 let (id, _) = self.owner(child)?;
-                if let Some(established) = self.sas.get_mut(&id).and_then(IkeSa::established_mut) {
-                    established.last_heard =
-                        established.last_heard.max(last_inbound.unwrap_or(established.last_heard));
-                    established.last_sent =
-                        established.last_sent.max(last_outbound.unwrap_or(established.last_sent));
-                }
+                self.sas.edit(id, |sa| {
+                    if let State::Established(established) = &mut sa.state {
+                        established.last_heard =
+                            established.last_heard.max(last_inbound.unwrap_or(established.last_heard));
+                        established.last_sent =
+                            established.last_sent.max(last_outbound.unwrap_or(established.last_sent));
+                    }
+                });
                 Ok(())
             }
             Command::SoftLimit { child } => self.soft_limit(now, child),
@@ -94,8 +96,8 @@ impl Endpoint {
     /// The IKE SA that has a Child SA.
     fn owner(&self, child: ChildSaId) -> Result<(IkeSaId, ChildPhase), CommandError> {
         self.sas
-            .values()
-            .find_map(|sa| Some((sa.core.id, sa.established()?.children.get(&child)?.phase)))
+            .owner(child)
+            .and_then(|sa| Some((sa.core.id, sa.established()?.children.get(&child)?.phase)))
             .ok_or(CommandError::UnknownChildSa(child))
     }
 
@@ -115,7 +117,7 @@ impl Endpoint {
                 established.pump(&mut sa.core, ctx);
             }
         });
-        let name = self.sas.get(&id).and_then(|sa| sa.core.peer.as_ref()).map(|peer| peer.name.clone());
+        let name = self.sas.get(id).and_then(|sa| sa.core.peer.as_ref()).map(|peer| peer.name.clone());
         if let Some(peer) = name.and_then(|name| self.peers.get_mut(&name)) {
             peer.touched = true;
         }
@@ -168,8 +170,7 @@ impl Endpoint {
     }
 
     pub(super) fn sas_of(&self, name: &PeerName) -> Vec<IkeSaId> {
-        let mine = |sa: &&IkeSa| sa.core.peer.as_ref().is_some_and(|peer| peer.name == *name);
-        self.sas.values().filter(mine).map(|sa| sa.core.id).collect()
+        self.sas.of_peer(name).map(|sa| sa.core.id).collect()
     }
 
     /// Closes an IKE SA in whatever state.
@@ -199,7 +200,7 @@ impl Endpoint {
         let peer = self.peer(name)?;
         Self::child(&peer.config, child)?;
         let id = self.working_sa(name).ok_or_else(|| CommandError::NotEstablished(name.clone()))?;
-        let established = self.sas.get(&id).and_then(IkeSa::established);
+        let established = self.sas.get(id).and_then(IkeSa::established);
         let target = established.and_then(|established| {
             established
                 .children
@@ -275,7 +276,7 @@ impl Endpoint {
     /// Everything that went out from an address that is gone, and everything else that may have to go another
     /// way now, is tried at once; a peer that follows us sees the new address in the probe.
     fn local_addresses_changed(&mut self, now: Now, addresses: &[IpAddr]) {
-        for id in self.sas.keys().copied().collect::<Vec<_>>() {
+        for id in self.sas.ids() {
             self.with_sa(now, id, |sa, ctx| {
                 if sa.core.path.local.is_some_and(|local| !addresses.contains(&local)) {
                     sa.core.path.local = None;
@@ -290,7 +291,8 @@ impl Endpoint {
                 }
             });
         }
-        for peer in self.peers.values_mut() {
+        for name in self.peers.names() {
+            let Some(peer) = self.peers.get_mut(&name) else { continue };
             if peer.next_attempt.is_some() {
                 peer.next_attempt = Some(now.mono);
             }
@@ -302,8 +304,8 @@ impl Endpoint {
     fn reconfigure(&mut self, now: Now, peers: Vec<PeerConfig>) {
         let new: std::collections::BTreeMap<PeerName, Arc<PeerConfig>> =
             peers.into_iter().map(|config| (config.name.clone(), Arc::new(config))).collect();
-        for name in self.peers.keys().cloned().collect::<Vec<_>>() {
-            let Some(peer) = self.peers.get_mut(&name) else { continue };
+        for name in self.peers.names() {
+            let Some(peer) = self.peers.redefine(&name) else { continue };
             match new.get(&name) {
                 Some(config) if peer.config.keeps_ike_sa(config) => {
                     let before = std::mem::replace(&mut peer.config, Arc::clone(config));
@@ -311,9 +313,7 @@ impl Endpoint {
                     peer.child_retries.clear();
                     let changed = |child: &ChildName| before.child(child) != config.child(child);
                     for id in self.sas_of(&name) {
-                        if let Some(sa) = self.sas.get_mut(&id) {
-                            sa.core.peer = Some(Arc::clone(config));
-                        }
+                        self.sas.edit(id, |sa| sa.core.peer = Some(Arc::clone(config)));
                         let config = Arc::clone(config);
                         self.on_established(now, id, |established, _, _| {
                             established.peer = config;
@@ -327,14 +327,16 @@ impl Endpoint {
                         self.close(now, id, DownReason::Reconfigured);
                     }
                     match fresh {
-                        Some(fresh) => self.peers.insert(name, fresh),
+                        Some(fresh) => self.peers.insert(fresh),
                         None => self.peers.remove(&name),
-                    };
+                    }
                 }
             }
         }
         for (name, config) in new {
-            self.peers.entry(name).or_insert_with(|| Peer::new(config));
+            if !self.peers.contains(&name) {
+                self.peers.insert(Peer::new(config));
+            }
         }
     }
 }

@@ -31,39 +31,35 @@ const FALLBACK: Duration = Duration::from_secs(12);
 impl Endpoint {
     /// An IKE SA was authenticated: what becomes of others with the same peer?
     pub(super) fn authenticated(&mut self, now: Now, id: IkeSaId) {
-        let Some(sa) = self.sas.get_mut(&id) else { return };
-        let started = sa.core.started;
-        let initiator = sa.core.initiator;
-        let State::Established(new) = &mut sa.state else { return };
-        let initial_contact = std::mem::take(&mut new.initial_contact);
-        let (name, identity, lowest) =
-            (new.peer.name.clone(), new.remote_id.clone(), new.origin.lowest.clone());
+        let newcomer = self.sas.edit(id, |sa| {
+            let (started, initiator) = (sa.core.started, sa.core.initiator);
+            let State::Established(new) = &mut sa.state else { return None };
+            let initial_contact = std::mem::take(&mut new.initial_contact);
+            let who = (new.peer.name.clone(), new.remote_id.clone(), new.origin.lowest.clone());
+            Some((started, initiator, initial_contact, who))
+        });
+        let Some((started, initiator, initial_contact, (name, identity, lowest))) = newcomer.flatten() else {
+            return;
+        };
         if let Some(peer) = self.peers.get_mut(&name) {
             peer.attempts = 0;
             peer.next_attempt = None;
             peer.last_error = None;
             peer.touched = true;
         }
-        let others: Vec<IkeSaId> = self
-            .sas
-            .values()
-            .filter(|other| {
-                other.core.id != id && other.core.peer.as_ref().is_some_and(|peer| peer.name == name)
-            })
-            .map(|other| other.core.id)
-            .collect();
+        let others: Vec<IkeSaId> =
+            self.sas.of_peer(&name).map(|other| other.core.id).filter(|other| *other != id).collect();
         for other_id in others {
-            let Some(other) = self.sas.get_mut(&other_id) else { continue };
+            let Some(other) = self.sas.get(other_id) else { continue };
             if matches!(other.state, State::Starting(_)) {
                 // The peer was quicker; ours is not needed any more.
-                other.state = State::Gone;
                 let spi = other.core.local_spi;
-                self.sas.remove(&other_id);
+                self.sas.remove(other_id);
                 self.registry.ike_spis.remove(&spi);
                 continue;
             }
             let other_started = other.core.started;
-            let Some(old) = other.established_mut().filter(|old| old.remote_id == identity) else { continue };
+            let Some(old) = other.established().filter(|old| old.remote_id == identity) else { continue };
             let other_initiator = old.origin.initiator;
             if initial_contact && old.origin.since < started {
                 self.end_silently(now, other_id, DownReason::InitialContact);
@@ -90,9 +86,11 @@ impl Endpoint {
                 }
             }
             let at = now.mono + if ours { SETTLE } else { FALLBACK };
-            if let Some(established) = self.sas.get_mut(&loser).and_then(IkeSa::established_mut) {
-                established.timers.set(WakeReason::Duplicate, at);
-            }
+            self.sas.edit(loser, |sa| {
+                if let State::Established(established) = &mut sa.state {
+                    established.timers.set(WakeReason::Duplicate, at);
+                }
+            });
         }
     }
 
@@ -110,28 +108,23 @@ impl Endpoint {
 
     /// Spares IKE SAs that were to be closed as duplicates of one that is gone by now.
     pub(super) fn spare_survivors(&mut self) {
-        let doomed: Vec<IkeSaId> = self
-            .sas
-            .values()
-            .filter(|sa| {
-                sa.established()
-                    .is_some_and(|established| established.timers.get(WakeReason::Duplicate).is_some())
-            })
-            .map(|sa| sa.core.id)
-            .collect();
+        let doomed: Vec<IkeSaId> = self.sas.duplicates().map(|sa| sa.core.id).collect();
         for id in doomed {
-            let Some(established) = self.sas.get(&id).and_then(IkeSa::established) else { continue };
-            let alone = !self.sas.values().any(|other| {
+            let Some(established) = self.sas.get(id).and_then(IkeSa::established) else { continue };
+            let alone = !self.sas.of_peer(&established.peer.name).any(|other| {
                 other.core.id != id
                     && other.is_live()
                     && other.established().is_some_and(|live| {
-                        live.peer.name == established.peer.name
-                            && live.remote_id == established.remote_id
+                        live.remote_id == established.remote_id
                             && live.timers.get(WakeReason::Duplicate).is_none()
                     })
             });
-            if alone && let Some(established) = self.sas.get_mut(&id).and_then(IkeSa::established_mut) {
-                established.timers.stop(WakeReason::Duplicate);
+            if alone {
+                self.sas.edit(id, |sa| {
+                    if let State::Established(established) = &mut sa.state {
+                        established.timers.stop(WakeReason::Duplicate);
+                    }
+                });
             }
         }
     }

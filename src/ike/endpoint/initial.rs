@@ -1,25 +1,24 @@
 //! IKE_SA_INIT as responder. Until a valid cookie has come, or the threshold is far, nothing is kept of a
 //! request ([RFC 7296 section 2.6](https://www.rfc-editor.org/rfc/rfc7296#section-2.6)).
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::crypto::{Group, IkeKeys};
 use crate::ike::auth;
 use crate::ike::channel::Channel;
-use crate::ike::config::{PeerConfig, RemoteAddress};
 use crate::ike::contents::Contents;
 use crate::ike::context::jitter;
 use crate::ike::event::{Datagram, Event};
 use crate::ike::exchange::auth::HalfOpen;
 use crate::ike::exchange::init::{Agreed, capabilities, is_kin};
 use crate::ike::nat::{self, Path};
+use crate::ike::roster::Roster;
 use crate::ike::sa::{Core, IkeSa, State};
 use crate::ike::time::Now;
 use crate::ike::window::Window;
-use crate::policy::{NoProposal, SelectedIke, Selection, select_ike_with};
+use crate::policy::{SelectedIke, Selection};
 use crate::wire::ike::registry::{ExchangeType, NotifyType};
-use crate::wire::ike::{Flags, Header, IkeSpi, Message, Notify, Payload, ProposalBody};
+use crate::wire::ike::{Flags, Header, IkeSpi, Message, Notify, Payload};
 
 use super::{Endpoint, reply};
 
@@ -34,7 +33,7 @@ impl Endpoint {
             self.counters.bad_init += 1;
             return;
         }
-        if let Some(id) = self.half_open.get(&(header.initiator_spi, datagram.remote)) {
+        if let Some(id) = self.half_open.get(header.initiator_spi, datagram.remote) {
             if let Some(IkeSa { state: State::HalfOpen(half_open), .. }) = self.sas.get(id)
                 && half_open.agreed.request == datagram.octets
             {
@@ -60,10 +59,10 @@ impl Endpoint {
         if !self.admit(now, datagram, &header, &contents, ni) {
             return;
         }
-        let candidates = self.candidates(datagram.remote.ip());
+        let roster = self.peers.roster();
         let sent_group = Group::from_id(*group);
-        let selected = match choose(&candidates, proposals, Selection { sent_group, ..Selection::default() })
-        {
+        let selection = Selection { sent_group, ..Selection::default() };
+        let selected = match roster.choose(datagram.remote.ip(), proposals, selection) {
             Ok(selected) => selected,
             Err(reason) => {
                 self.counters.no_proposal_sent += 1;
@@ -85,7 +84,7 @@ impl Endpoint {
             self.answer(datagram, &header, &[Payload::Notify(notify)]);
             return;
         }
-        let agreed = self.agree(now, datagram, &header, &contents, &candidates, selected, (public, ni));
+        let agreed = self.agree(now, datagram, &header, &contents, roster, selected, (public, ni));
         if let Err(reason) = agreed {
             self.counters.malformed += 1;
             if self.limiter.allow(now.mono, self.settings.unauthenticated_answers_per_second) {
@@ -110,7 +109,7 @@ impl Endpoint {
     ) -> bool {
         let from = datagram.remote.ip();
         let total = self.half_open.len();
-        let here = self.half_open.keys().filter(|(_, address)| address.ip() == from).count();
+        let here = self.half_open.of_address(from);
         if total >= self.settings.block_threshold {
             self.counters.half_open_dropped += 1;
             return false;
@@ -138,29 +137,6 @@ impl Endpoint {
         true
     }
 
-    /// The peers that may be at this address, the likeliest first: those configured with it, then the others.
-    fn candidates(&self, from: IpAddr) -> Vec<Arc<PeerConfig>> {
-        let mut found: Vec<(u8, Arc<PeerConfig>)> = self
-            .peers
-            .values()
-            .map(|peer| {
-                let known = match &peer.config.remote {
-                    RemoteAddress::Addresses(addresses) => addresses.contains(&from),
-                    RemoteAddress::Name(_) => peer.addresses.contains(&from),
-                    RemoteAddress::Any => false,
-                };
-                let rank = match (known, &peer.config.remote) {
-                    (true, _) => 0,
-                    (false, RemoteAddress::Any) => 1,
-                    (false, _) => 2,
-                };
-                (rank, peer.config.clone())
-            })
-            .collect();
-        found.sort_by_key(|(rank, _)| *rank);
-        found.into_iter().map(|(_, peer)| peer).collect()
-    }
-
     #[expect(clippy::too_many_arguments, reason = "all that the exchange brought")]
     fn agree(
         &mut self,
@@ -168,7 +144,7 @@ impl Endpoint {
         datagram: &Datagram<'_>,
         header: &Header,
         contents: &Contents,
-        candidates: &[Arc<PeerConfig>],
+        roster: Arc<Roster>,
         selected: SelectedIke,
         (public, ni): (&Vec<u8>, &Vec<u8>),
     ) -> Result<(), String> {
@@ -201,7 +177,7 @@ impl Endpoint {
             Payload::Nonce(nr.clone()),
         ];
         payloads.extend(nat::detection_payloads(peer_spi, spi, datagram.remote));
-        payloads.extend(auth::certificate_request(candidates.iter().map(|peer| &**peer)));
+        payloads.extend(roster.certificate_request().cloned());
         payloads.extend(capabilities());
         let flags = Flags { initiator: false, version: false, response: true };
         let response =
@@ -242,9 +218,9 @@ impl Endpoint {
             ended: None,
             auth_refused: false,
         };
-        let half_open = HalfOpen { channel, agreed, candidates: candidates.to_vec(), until };
-        self.half_open.insert((peer_spi, datagram.remote), id);
-        self.sas.insert(id, IkeSa { core, state: State::HalfOpen(Box::new(half_open)) });
+        let half_open = HalfOpen { channel, agreed, roster, from: datagram.remote.ip(), until };
+        self.half_open.insert(peer_spi, datagram.remote, id);
+        self.sas.put(IkeSa { core, state: State::HalfOpen(Box::new(half_open)) });
         Ok(())
     }
 
@@ -265,20 +241,4 @@ impl Endpoint {
             suite,
         }));
     }
-}
-
-/// The first candidate's choice; who it really is, and whether the suite suits it, IKE_AUTH shows.
-fn choose(
-    candidates: &[Arc<PeerConfig>],
-    proposals: &[ProposalBody],
-    selection: Selection,
-) -> Result<SelectedIke, String> {
-    let mut refusal: Option<NoProposal> = None;
-    for peer in candidates {
-        match select_ike_with(&peer.ike, proposals, selection) {
-            Ok(selected) => return Ok(selected),
-            Err(none) => refusal = refusal.or(Some(none)),
-        }
-    }
-    Err(refusal.map_or_else(|| "no peer is configured".to_owned(), |none| none.to_string()))
 }

@@ -2,21 +2,23 @@
 
 mod commands;
 mod duplicates;
+mod half_open;
 mod initial;
 mod notices;
+mod peer_table;
 mod peers;
 mod report;
+mod table;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::crypto::Random;
 use crate::wire::ike::registry::{ExchangeType, NotifyType, PayloadType};
-use crate::wire::ike::{Flags, HEADER_LEN, Header, IkeSpi, Message, Notify, Payload};
+use crate::wire::ike::{Flags, HEADER_LEN, Header, Message, Notify, Payload};
 use crate::wire::{DecodeError, DecodeErrorKind};
 
-use super::config::{EndpointSettings, PeerConfig, PeerName};
+use super::config::{EndpointSettings, PeerConfig};
 use super::context::{Context, Effect, Outbox, Registry};
 use super::cookie::CookieJar;
 use super::event::{Datagram, DownReason, Event, IkeSaId, Transmit};
@@ -25,7 +27,10 @@ use super::status::{CollisionStats, IkeCounters};
 use super::time::Now;
 use super::timer::WakeReason;
 
+use half_open::HalfOpenTable;
+use peer_table::PeerTable;
 use peers::Peer;
+use table::SaTable;
 
 /// How long a redundant IKE SA that the peer ought to close is kept.
 const RETIRE: Duration = Duration::from_secs(30);
@@ -51,10 +56,9 @@ impl Limiter {
 /// An IKEv2 endpoint. See the [module](super) for the order of calls.
 pub struct Endpoint {
     settings: EndpointSettings,
-    peers: BTreeMap<PeerName, Peer>,
-    sas: BTreeMap<IkeSaId, IkeSa>,
-    /// Half-open IKE SAs by what identifies a retransmitted IKE_SA_INIT request.
-    half_open: BTreeMap<(IkeSpi, std::net::SocketAddr), IkeSaId>,
+    peers: PeerTable,
+    sas: SaTable,
+    half_open: HalfOpenTable,
     registry: Registry,
     cookies: CookieJar,
     out: Outbox,
@@ -79,12 +83,9 @@ impl Endpoint {
     pub fn new(settings: EndpointSettings, peers: Vec<PeerConfig>, random: Box<dyn Random>) -> Self {
         Self {
             settings,
-            peers: peers
-                .into_iter()
-                .map(|config| (config.name.clone(), Peer::new(Arc::new(config))))
-                .collect(),
-            sas: BTreeMap::new(),
-            half_open: BTreeMap::new(),
+            peers: PeerTable::new(peers.into_iter().map(|config| Peer::new(Arc::new(config)))),
+            sas: SaTable::default(),
+            half_open: HalfOpenTable::default(),
             registry: Registry::default(),
             cookies: CookieJar::default(),
             out: Outbox::default(),
@@ -110,9 +111,9 @@ impl Endpoint {
     /// When [`Self::handle_timeout`] is to be called next, and why. An instant in the past means at once.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, WakeReason)> {
-        let sas = self.sas.values().filter_map(IkeSa::deadline);
-        let peers = self.peers.values().filter(|_| !self.shutting_down).filter_map(Peer::deadline);
-        sas.chain(peers).min()
+        let peers = self.peers.next_deadline().filter(|_| !self.shutting_down);
+        let peers = peers.map(|at| (at, WakeReason::Connect));
+        self.sas.next_deadline().into_iter().chain(peers).min()
     }
 
     /// Handles an IKE message.
@@ -168,7 +169,7 @@ impl Endpoint {
             self.handle_init_request(now, &datagram, message);
             return;
         }
-        let owner = self.registry.ike_spis.get(&local_spi).copied().filter(|id| self.sas.contains_key(id));
+        let owner = self.registry.ike_spis.get(&local_spi).copied().filter(|id| self.sas.contains(*id));
         let Some(id) = owner else {
             self.counters.unknown_spi += 1;
             if !header.flags.response && header.exchange != ExchangeType::IKE_SA_INIT {
@@ -176,9 +177,10 @@ impl Endpoint {
             }
             return;
         };
-        let again = message.clone();
         self.with_sa(now, id, |sa, ctx| dispatch(sa, ctx, &datagram, message));
-        if std::mem::take(&mut self.claimed) {
+        if std::mem::take(&mut self.claimed)
+            && let Ok(again) = Message::decode(octets)
+        {
             self.with_sa(now, id, |sa, ctx| dispatch(sa, ctx, &datagram, again));
         }
         self.settle(now);
@@ -186,17 +188,14 @@ impl Endpoint {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Now) {
-        let due: Vec<IkeSaId> = self
-            .sas
-            .iter()
-            .filter(|(_, sa)| sa.deadline().is_some_and(|(at, _)| at <= now.mono))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
+        for id in self.sas.due(now.mono) {
             self.with_sa(now, id, |sa, ctx| sa.expire(ctx));
         }
         self.settle(now);
-        self.reconcile_all(now);
+        for name in self.peers.take_due(now.mono) {
+            self.reconcile(now, &name);
+        }
+        self.peers.settle();
     }
 
     /// Runs `handler` on one SA and then what it leaves to do.
@@ -206,7 +205,7 @@ impl Endpoint {
         id: IkeSaId,
         handler: impl FnOnce(&mut IkeSa, &mut Context<'_>) -> T,
     ) -> Option<T> {
-        let mut sa = self.sas.remove(&id)?;
+        let mut sa = self.sas.take(id)?;
         let was_half_open = matches!(sa.state, State::HalfOpen(_) | State::Closed(_));
         let mut effects = Vec::new();
         let mut ctx = Context {
@@ -222,7 +221,7 @@ impl Endpoint {
         let result = handler(&mut sa, &mut ctx);
         // One that failed to authenticate counts until it is forgotten, or failing would be free of charge.
         if was_half_open && !matches!(sa.state, State::HalfOpen(_) | State::Closed(_)) {
-            self.half_open.retain(|_, owner| *owner != id);
+            self.half_open.remove(id);
         }
         self.after(now, sa);
         for effect in effects {
@@ -233,11 +232,12 @@ impl Endpoint {
 
     /// Keeps an SA, or forgets it where it is over.
     fn after(&mut self, now: Now, mut sa: IkeSa) {
+        if let Some(peer) = &sa.core.peer {
+            self.peers.stir(&peer.name);
+        }
         if let Some(established) = sa.established_mut() {
-            let failures = std::mem::take(&mut established.child_failures);
-            let name = established.peer.name.clone();
-            if let Some(peer) = self.peers.get_mut(&name) {
-                for (child, reason) in failures {
+            for (child, reason) in std::mem::take(&mut established.child_failures) {
+                if let Some(peer) = self.peers.get_mut(&established.peer.name) {
                     peer.child_failed(now, &mut *self.random, child, reason);
                 }
             }
@@ -247,16 +247,15 @@ impl Endpoint {
         }
         if matches!(sa.state, State::Gone) {
             self.registry.ike_spis.remove(&sa.core.local_spi);
+            self.sas.remove(sa.core.id);
         } else {
-            self.sas.insert(sa.core.id, sa);
+            self.sas.put(sa);
         }
     }
 
     fn apply(&mut self, now: Now, effect: Effect) {
         match effect {
-            Effect::Spawn(sa) => {
-                self.sas.insert(sa.core.id, *sa);
-            }
+            Effect::Spawn(sa) => self.sas.put(*sa),
             Effect::Claim { from, to } => {
                 self.claimed = true;
                 self.with_sa(now, from, |sa, ctx| {
@@ -281,10 +280,12 @@ impl Endpoint {
                 });
             }
             Effect::Retire(id) => {
-                if let Some(established) = self.sas.get_mut(&id).and_then(IkeSa::established_mut) {
-                    established.phase = Phase::Closing;
-                    established.timers.set(WakeReason::GiveUp, now.mono + RETIRE);
-                }
+                self.sas.edit(id, |sa| {
+                    if let State::Established(established) = &mut sa.state {
+                        established.phase = Phase::Closing;
+                        established.timers.set(WakeReason::GiveUp, now.mono + RETIRE);
+                    }
+                });
             }
             Effect::CloseRedundant(id) => {
                 self.with_sa(now, id, |sa, ctx| {
@@ -302,7 +303,7 @@ impl Endpoint {
     /// the peer has closed that one meanwhile, it is all over.
     fn inherit(&mut self, now: Now, (from, mut to): (IkeSaId, IkeSaId), initiator: bool, estate: Estate) {
         let heir = loop {
-            match self.sas.get(&to).and_then(|sa| Some((sa.core.path, sa.established()?.phase))) {
+            match self.sas.get(to).and_then(|sa| Some((sa.core.path, sa.established()?.phase))) {
                 Some((path, Phase::Live)) => break Some(path),
                 Some((_, Phase::Replaced(next))) => to = next,
                 Some((_, Phase::Closing)) | None => break None,
@@ -319,11 +320,11 @@ impl Endpoint {
             return;
         };
         let (mut announced, mut moved, mut peer) = (false, false, None);
-        if let Some(old) = self.sas.get_mut(&from) {
+        self.sas.edit(from, |old| {
             announced = std::mem::take(&mut old.core.announced);
             moved = old.core.path != path;
             peer = old.core.peer.clone();
-        }
+        });
         if let (Some(peer), true) = (peer, announced) {
             self.counters.ike_rekeyed += 1;
             self.out.events.push_back(Event::IkeRekeyed {
@@ -348,14 +349,10 @@ impl Endpoint {
     /// After any input: raises what is configured to be up and is not.
     fn settle(&mut self, now: Now) {
         self.spare_survivors();
-        let touched: Vec<PeerName> =
-            self.peers.values().filter(|peer| peer.touched).map(|peer| peer.config.name.clone()).collect();
-        for name in touched {
-            if let Some(peer) = self.peers.get_mut(&name) {
-                peer.touched = false;
-            }
+        for name in self.peers.take_touched() {
             self.reconcile(now, &name);
         }
+        self.peers.index();
     }
 
     /// Answers a message that belongs to no SA; unprotected, so that the receiver takes it as a hint at most
@@ -398,6 +395,11 @@ impl Endpoint {
         for established in self.sas.values_mut().filter_map(IkeSa::established_mut) {
             established.channel.window.jump(to);
         }
+    }
+
+    /// What the indices say else than looking at every SA and every peer does.
+    pub(crate) fn index_complaint(&self) -> Option<String> {
+        self.sas.complaint().or_else(|| self.peers.complaint())
     }
 }
 

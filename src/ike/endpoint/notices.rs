@@ -51,12 +51,7 @@ impl Endpoint {
 
     /// Probes the IKE SA whose packets a peer says it cannot open, if the notice comes from where it is.
     pub(super) fn take_unknown_spi_notice(&mut self, now: Now, datagram: &Datagram<'_>, spi: u32) {
-        let owner = self.sas.values().find(|sa| {
-            sa.core.path.remote == datagram.remote
-                && sa
-                    .established()
-                    .is_some_and(|e| e.children.values().any(|child| child.outbound_spi == spi))
-        });
+        let owner = self.sas.with_outbound_spi(spi).find(|sa| sa.core.path.remote == datagram.remote);
         let Some(id) = owner.map(|sa| sa.core.id) else {
             self.counters.unknown_spi += 1;
             return;

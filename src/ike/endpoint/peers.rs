@@ -126,12 +126,6 @@ fn backoff(config: &PeerConfig, random: &mut dyn Random, failures: u32) -> Durat
 }
 
 impl Endpoint {
-    pub(super) fn reconcile_all(&mut self, now: Now) {
-        for name in self.peers.keys().cloned().collect::<Vec<_>>() {
-            self.reconcile(now, &name);
-        }
-    }
-
     /// Does the next step towards what the peer is to have.
     pub(super) fn reconcile(&mut self, now: Now, name: &PeerName) {
         if self.shutting_down {
@@ -149,10 +143,7 @@ impl Endpoint {
             self.rest(now, name);
             return self.complete(now, name, id, &wanted);
         }
-        let connecting = self
-            .sas
-            .values()
-            .any(|sa| sa.is_connecting() && sa.core.peer.as_ref().is_some_and(|peer| peer.name == *name));
+        let connecting = self.sas.of_peer(name).any(IkeSa::is_connecting);
         match connecting {
             true => self.rest(now, name),
             false => self.attempt(now, name, &wanted),
@@ -169,19 +160,18 @@ impl Endpoint {
 
     /// The IKE SA on which children are made: the youngest live one that is not about to be closed.
     pub(super) fn working_sa(&self, name: &PeerName) -> Option<IkeSaId> {
-        let mine = |sa: &&IkeSa| sa.core.peer.as_ref().is_some_and(|peer| peer.name == *name);
         let lasting = |sa: &&IkeSa| {
             sa.established()
                 .is_some_and(|established| established.timers.get(WakeReason::Duplicate).is_none())
         };
-        let live = || self.sas.values().rev().filter(mine).filter(|sa| sa.is_live());
+        let live = || self.sas.of_peer(name).rev().filter(|sa| sa.is_live());
         live().find(lasting).or_else(|| live().next()).map(|sa| sa.core.id)
     }
 
     fn complete(&mut self, now: Now, name: &PeerName, id: IkeSaId, wanted: &[ChildName]) {
         let Some(peer) = self.peers.get_mut(name) else { return };
         let mut tasks = Vec::new();
-        let Some(established) = self.sas.get(&id).and_then(IkeSa::established) else { return };
+        let Some(established) = self.sas.get(id).and_then(IkeSa::established) else { return };
         for child in wanted {
             let alive = established.children.values().any(|other| other.name == *child && other.is_live());
             if alive {
@@ -243,10 +233,7 @@ impl Endpoint {
     }
 
     fn begin(&mut self, now: Now, name: &PeerName, address: IpAddr, child: Option<ChildName>) {
-        let others = self
-            .sas
-            .values()
-            .any(|sa| sa.is_live() && sa.core.peer.as_ref().is_some_and(|peer| peer.name == *name));
+        let others = self.sas.of_peer(name).any(IkeSa::is_live);
         let Some(peer) = self.peers.get_mut(name) else { return };
         let config = Arc::clone(&peer.config);
         peer.attempts = peer.attempts.saturating_add(1);
@@ -277,7 +264,7 @@ impl Endpoint {
             ended: None,
             auth_refused: false,
         };
-        self.sas.insert(id, IkeSa { core, state: State::Gone });
+        self.sas.put(IkeSa { core, state: State::Gone });
         self.with_sa(now, id, |sa, ctx| match Starting::begin(&sa.core, ctx, config, intention) {
             Ok(starting) => sa.state = State::Starting(Box::new(starting)),
             Err(reason) => sa.core.ended = Some(DownReason::Failed(reason)),
@@ -305,7 +292,7 @@ impl Endpoint {
 
     /// The answer to [`Event::Resolve`].
     pub(super) fn resolved(&mut self, now: Now, name: &PeerName, addresses: Vec<IpAddr>) {
-        let Some(peer) = self.peers.get_mut(name) else { return };
+        let Some(peer) = self.peers.redefine(name) else { return };
         if !addresses.is_empty() {
             peer.addresses = addresses;
         }

@@ -19,8 +19,7 @@ impl Endpoint {
             .map(|peer| {
                 let sas: Vec<&IkeSa> = self
                     .sas
-                    .values()
-                    .filter(|sa| sa.core.peer.as_ref().is_some_and(|config| config.name == peer.config.name))
+                    .of_peer(&peer.config.name)
                     .filter(|sa| !matches!(sa.state, State::Closed(_) | State::Gone))
                     .collect();
                 PeerStatus {

@@ -3,6 +3,7 @@
 //! A refused Child SA leaves the IKE SA up; a refused identity closes it, and the peer is told
 //! ([section 2.21.2](https://www.rfc-editor.org/rfc/rfc7296#section-2.21.2)).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use crate::ike::contents::Contents;
 use crate::ike::context::{Context, Effect};
 use crate::ike::event::{Datagram, DownReason, Event};
 use crate::ike::retransmit::{Expired, Schedule};
+use crate::ike::roster::Roster;
 use crate::ike::sa::{Birth, Core, Established, Made, Origin, Received, State, Tombstone, receive, repeat};
 use crate::ike::window::Outbound;
 use crate::pki::Identity;
@@ -328,8 +330,10 @@ impl Authenticating {
 pub(crate) struct HalfOpen {
     pub(crate) channel: Channel,
     pub(crate) agreed: Agreed,
-    /// The peers that it may turn out to be, best first.
-    pub(crate) candidates: Vec<Arc<PeerConfig>>,
+    /// The peers that it may turn out to be.
+    pub(crate) roster: Arc<Roster>,
+    /// Where it began.
+    pub(crate) from: IpAddr,
     pub(crate) until: Instant,
 }
 
@@ -411,7 +415,7 @@ impl HalfOpen {
             id: &body,
         };
         let mut failure: Option<(Option<Arc<PeerConfig>>, String)> = None;
-        for peer in self.candidates.iter().filter(|peer| peer.remote_id.matches(&id)) {
+        for peer in self.roster.claimants(self.from, &id) {
             if let Some(asked) =
                 asked.as_ref().filter(|asked| !asked.matches(&peer.local_id) && !peer.local_id.matches(asked))
             {

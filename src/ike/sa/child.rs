@@ -92,7 +92,9 @@ fn jittered(ctx: &mut Context<'_>, limit: Option<u64>, jitter: f64) -> Option<u6
 
 impl Established {
     /// Installs a Child SA and tells the caller; its keys leave this layer.
-    pub(crate) fn install(&mut self, core: &Core, ctx: &mut Context<'_>, made: Made) -> ChildSaId {
+    pub(crate) fn install(&mut self, core: &Core, ctx: &mut Context<'_>, mut made: Made) -> ChildSaId {
+        made.local_ts = made.local_ts.shared_with(&made.config.local);
+        made.remote_ts = made.remote_ts.shared_with(&made.config.remote);
         let id = ctx.registry.child_id();
         let now = ctx.now.mono;
         let lifetime: ChildLifetime = made.config.lifetime;

@@ -172,6 +172,7 @@ pub(super) fn node(address: &str, seed: u64, settings: EndpointSettings, peers: 
 
 impl Node {
     pub(super) fn drain(&mut self) -> Vec<Transmit> {
+        assert_eq!(self.endpoint.index_complaint(), None);
         let mut transmits = Vec::new();
         while let Some(transmit) = self.endpoint.poll_transmit() {
             self.sent.push(transmit.clone());

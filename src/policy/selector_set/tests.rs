@@ -203,3 +203,11 @@ fn unknown_and_disordered_selectors_admit_nothing() {
     assert!(SelectorSet::from_wire(&wire).is_empty());
     assert_eq!(SelectorSet::from_wire(&[bad(65535, 0, zero, zero)]).to_string(), "0.0.0.0/32[tcp/opaque]");
 }
+
+#[test]
+fn equal_sets_share_their_selectors_and_different_ones_do_not() {
+    let set = |text: &str| SelectorSet::of_prefixes([text.parse().unwrap()]);
+    let (one, same, other) = (set("10.0.0.0/8"), set("10.0.0.0/8"), set("10.0.0.0/9"));
+    assert_eq!(same.shared_with(&one).as_slice().as_ptr(), one.as_slice().as_ptr());
+    assert_eq!(other.clone().shared_with(&one), other);
+}
