@@ -147,7 +147,7 @@ pub fn measure(tunnels: usize, quick: bool) -> Figures {
     assert_eq!(number(&last, "tunnels"), tunnels as f64, "tunnels are missing");
     let lookups = world.hub.ask(&Order::Lookups(tunnels));
     // Once round, so that every probe is as far from the last as it will be.
-    let idle = if quick { Duration::from_secs(10) } else { world::DPD * 2 };
+    let idle = if quick { world::DPD } else { world::DPD * 2 };
     for _ in 0..(world::DPD.as_millis() / STEP.as_millis()) {
         world.pass(STEP);
     }
