@@ -15,6 +15,7 @@ use super::expiry::Told;
 use super::ike_port::IkePort;
 use super::keylog::KeyLogFiles;
 use super::parts::{Parts, open_tun};
+use super::pause::Pause;
 use super::{DaemonError, Options, desired, journal, service};
 use crate::config::{self, Config};
 use crate::control::api::Failure;
@@ -87,6 +88,7 @@ pub(super) struct Daemon {
     fetched: mpsc::UnboundedSender<Fetched>,
     wanted: Desired,
     reconciling: Option<JoinHandle<()>>,
+    reconcile_pause: Pause,
     tun_lost: Option<Instant>,
     send_failures: BTreeMap<IpAddr, Instant>,
 }
@@ -128,6 +130,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
         keylog: parts.keylog,
         fetched,
         reconciling: None,
+        reconcile_pause: Pause::default(),
         tun_lost: None,
         send_failures: BTreeMap::new(),
     };
@@ -162,6 +165,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
                 Err(error) => warn!("UDP port {}: {error}", daemon.config.endpoint.ike.ike_port),
             },
             () = sleep_until(deadline) => daemon.engine.handle_timeout(daemon.now()),
+            () = sleep_until(daemon.reconcile_pause.due()) => daemon.reconcile_if_changed(),
             Some(request) = requests.recv() => daemon.take_request(request),
             Some(event) = system_events.recv() => daemon.take_system_event(event),
             Some(fetched) = fetches.recv() => daemon.take_fetched(fetched),
@@ -267,13 +271,10 @@ impl Daemon {
         let before = self.send_failures.insert(remote.ip(), Instant::now());
         if before.is_none_or(|before| before.elapsed() >= INSPECTION) {
             warn!(%remote, "cannot send: {error}");
-            let status = self.engine.endpoint().status(now());
-            let whose =
-                status.into_iter().find(|peer| peer.ike_sas.iter().any(|sa| sa.remote.ip() == remote.ip()));
-            if let Some(peer) = whose {
+            if let Some(peer) = self.engine.endpoint().peer_at(remote.ip()) {
                 let reason =
                     format!("cannot send to {}: {error}; `ip route get {0}` shows the way", remote.ip());
-                self.failed(peer.peer, reason);
+                self.failed(peer, reason);
             }
         }
         if self.send_failures.len() > 1000 {
@@ -394,11 +395,13 @@ impl Daemon {
             }
             Fetched::Underlay(peer, underlay) => {
                 let mtu = u16::try_from(underlay.mtu).unwrap_or(u16::MAX);
-                self.engine.set_interface_mtu(&peer, mtu);
-                self.reconcile_if_changed();
+                if self.engine.set_interface_mtu(&peer, mtu) {
+                    self.reconcile_if_changed();
+                }
             }
             Fetched::Reconciled(outcome) => {
                 self.reconciling = None;
+                self.reconcile_pause.done();
                 match outcome {
                     Ok(report) => {
                         journal::report(&report);
@@ -453,13 +456,14 @@ impl Daemon {
 
     /// Brings the machine to what is desired now, in a task, one at a time.
     pub(super) fn reconcile_if_changed(&mut self) {
-        if self.reconciling.is_some() {
+        if !self.reconcile_pause.is_over() || self.reconciling.is_some() {
             return;
         }
         let wanted = desired::desired(&self.config, &self.engine);
         if wanted == self.wanted {
             return;
         }
+        self.reconcile_pause.begin();
         self.wanted = wanted.clone();
         let (system, fetched) = (self.system.clone(), self.fetched.clone());
         self.reconciling = Some(tokio::spawn(async move {
@@ -551,8 +555,7 @@ impl Daemon {
         let until = Instant::now() + FAREWELL;
         loop {
             self.flush();
-            let gone = self.engine.endpoint().status(now()).iter().all(|peer| peer.ike_sas.is_empty());
-            if gone || Instant::now() >= until {
+            if self.engine.endpoint().is_idle() || Instant::now() >= until {
                 return;
             }
             let next = self.engine.poll_timeout().map_or(until, |at| at.min(until));

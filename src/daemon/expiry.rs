@@ -1,6 +1,6 @@
 //! Certificates in use that expire soon: told in the status and, at 30, 7 and 1 days, in the log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::warn;
 
@@ -43,11 +43,11 @@ impl Daemon {
     /// Writes to the log what has come near since the last look.
     pub(super) fn warn_of_expiry(&mut self) {
         let now = self.now();
-        let status = self.engine.endpoint().status(now);
+        let status: BTreeMap<_, _> =
+            self.engine.endpoint().status(now).into_iter().map(|peer| (peer.peer.clone(), peer)).collect();
         let mut warnings = Vec::new();
         for peer in self.engine.peers() {
-            let status = status.iter().find(|status| status.peer == peer.ike.name);
-            warnings.extend(expiring(&peer.ike, status, now.unix));
+            warnings.extend(expiring(&peer.ike, status.get(&peer.ike.name), now.unix));
         }
         for warning in warnings {
             if self.told.first(&warning) {

@@ -13,6 +13,7 @@ mod journal;
 mod keylog;
 mod logging;
 mod parts;
+mod pause;
 mod requests;
 mod service;
 mod status;

@@ -58,7 +58,7 @@ impl Daemon {
             RekeyTarget::Ike => Vec::new(),
             RekeyTarget::Child(name) => vec![ChildName::from(name)],
             RekeyTarget::Children | RekeyTarget::All => {
-                let settings = self.engine.peers().find(|settings| settings.ike.name == *peer);
+                let settings = self.engine.peer(peer);
                 settings.map(|s| s.ike.children.iter().map(|c| c.name.clone()).collect()).unwrap_or_default()
             }
         };
@@ -103,7 +103,7 @@ impl Daemon {
         let message = describe(&changes);
         let mut settings = peer_settings(&new);
         for peer in &mut settings {
-            let known = self.engine.peers().find(|old| old.ike.name == peer.ike.name);
+            let known = self.engine.peer(&peer.ike.name);
             peer.outer_mtu = known.map_or(DEFAULT_OUTER_MTU, |old| old.outer_mtu);
         }
         self.engine.reconfigure(now(), None, settings).map_err(refusal)?;

@@ -244,14 +244,21 @@ impl Engine {
         self.order.iter().filter_map(|name| self.peers.get(name))
     }
 
-    /// Tells the outer MTU of the interface towards a peer. It bounds what was measured.
-    pub fn set_interface_mtu(&mut self, peer: &PeerName, outer_mtu: u16) {
-        if let Some(settings) = self.peers.get_mut(peer)
-            && settings.outer_mtu != outer_mtu
-        {
-            settings.outer_mtu = outer_mtu;
-            self.sad.set_interface_mtu(peer, outer_mtu);
-        }
+    /// A configured peer.
+    pub fn peer(&self, name: &PeerName) -> Option<&PeerSettings> {
+        self.peers.get(name)
+    }
+
+    /// Tells the outer MTU of the interface towards a peer, which bounds what was measured. Gives whether it is
+    /// another one than before.
+    pub fn set_interface_mtu(&mut self, peer: &PeerName, outer_mtu: u16) -> bool {
+        let Some(settings) = self.peers.get_mut(peer).filter(|settings| settings.outer_mtu != outer_mtu)
+        else {
+            return false;
+        };
+        settings.outer_mtu = outer_mtu;
+        self.sad.set_interface_mtu(peer, outer_mtu);
+        true
     }
 
     /// The outer MTU in use towards a peer with a Child SA, and the inner MTU that follows.

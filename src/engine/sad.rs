@@ -274,3 +274,85 @@ impl Sad {
         traffic
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{Cipher, DirectionKeys, EspSuite, Secret};
+    use crate::ike::{IkeSaId, Limits};
+    use crate::policy::SelectorSet;
+
+    fn install(number: u32) -> ChildInstall {
+        let suite = EspSuite {
+            cipher: Cipher::AesGcm { key_bits: 128, icv_len: 16 },
+            integrity: None,
+            group: None,
+            esn: false,
+        };
+        let keys = || DirectionKeys { encryption: Secret::from_slice(&[7; 20]), integrity: Secret::empty() };
+        let net = |text: String| SelectorSet::of_prefixes([text.parse().unwrap()]);
+        ChildInstall {
+            id: ChildSaId(number.into()),
+            peer: PeerName::from(format!("site{}", number / 2)),
+            child: ChildName::from(if number.is_multiple_of(2) { "lan" } else { "voice" }),
+            ike: IkeSaId(1),
+            suite,
+            inbound_spi: 1000 + number,
+            outbound_spi: 2000 + number,
+            inbound_keys: keys(),
+            outbound_keys: keys(),
+            local_ts: net("172.16.0.0/16".to_owned()),
+            remote_ts: net(format!("10.{}.{}.0/24", number / 256, number % 256)),
+            local: None,
+            remote: SocketAddr::from(([192, 0, 2, 1], 4500)),
+            initiator: false,
+            outbound_active: true,
+            replaces: None,
+            limits: Limits::default(),
+        }
+    }
+
+    fn sad(children: u32) -> Sad {
+        let mut sad = Sad::new(64);
+        for number in 0..children {
+            sad.install(install(number), 1500, Treatment::default()).unwrap();
+        }
+        sad
+    }
+
+    #[test]
+    fn a_childs_sas_are_found_among_those_of_its_peer_alone() {
+        let sad = sad(200);
+        let (peer, child) = (PeerName::from("site42"), ChildName::from("voice"));
+        let found: Vec<u32> = sad.outbound_of(&peer, &child).map(|(_, outbound)| outbound.spi()).collect();
+        assert_eq!(found, [2085]);
+        assert_eq!(sad.outbound_of(&PeerName::from("nobody"), &child).count(), 0);
+    }
+
+    #[test]
+    fn children_of_one_peer_share_a_path_and_its_mtu_lives_as_long_as_one_of_them() {
+        let mut sad = sad(4);
+        let peer = PeerName::from("site1");
+        let paths: Vec<_> = sad.entries_of(&peer).map(|entry| Arc::clone(&entry.path)).collect();
+        assert!(Arc::ptr_eq(&paths[0], &paths[1]));
+        sad.set_measured_mtu(&peer, 1400);
+        assert_eq!(sad.mtu(&peer).map(|(outer, _)| outer), Some(1400));
+        assert_eq!(sad.mtu(&PeerName::from("site0")).map(|(outer, _)| outer), Some(1500));
+        sad.remove(ChildSaId(2));
+        assert_eq!(sad.mtu(&peer).map(|(outer, _)| outer), Some(1400));
+        sad.remove(ChildSaId(3));
+        assert_eq!((sad.mtu(&peer), sad.of_peer.len(), sad.mtus.len()), (None, 1, 1));
+    }
+
+    #[test]
+    fn only_children_that_carried_packets_since_are_told_to_ike() {
+        let mut sad = sad(100);
+        let epoch = Instant::now();
+        assert!(sad.take_used(epoch).is_empty());
+        let outbound = Arc::clone(&sad.entries[&ChildSaId(17)].outbound);
+        outbound.count_sealed(1, 100, 250);
+        let at = epoch + Duration::from_millis(250);
+        assert_eq!(sad.take_used(epoch), [(ChildSaId(17), None, Some(at))]);
+        assert!(sad.take_used(epoch).is_empty());
+    }
+}

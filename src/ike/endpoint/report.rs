@@ -1,6 +1,8 @@
 //! Status and counters.
 
-use crate::ike::config::LocalAuth;
+use std::net::IpAddr;
+
+use crate::ike::config::{LocalAuth, PeerName};
 use crate::ike::sa::{Child, ChildPhase, IkeSa, Outstanding, Phase, State};
 use crate::ike::status::{
     ChildState, ChildStatus, CollisionStats, IkeCounters, IkeSaState, IkeSaStatus, PeerStatus,
@@ -41,6 +43,13 @@ impl Endpoint {
                 }
             })
             .collect()
+    }
+
+    /// A peer with an IKE SA, made or under way, to this address.
+    #[must_use]
+    pub fn peer_at(&self, remote: IpAddr) -> Option<PeerName> {
+        let mut there = self.sas.values().filter(|sa| sa.core.path.remote.ip() == remote);
+        there.find_map(|sa| Some(sa.core.peer.as_ref()?.name.clone()))
     }
 
     /// Collisions so far.

@@ -25,19 +25,31 @@ struct Responder {
     publishing: Duration,
     publications: u64,
     wakeups: u64,
+    /// Datagrams since the last publication.
+    unpublished: usize,
 }
 
+/// Datagrams that are taken in one turn: a busy daemon publishes once for all that have come.
+const TURN: usize = 64;
+
 impl Responder {
-    fn drain(&mut self, transmits: &mut Vec<Transmit>) {
-        let engine = &mut self.engine;
+    fn publish(&mut self) {
+        self.unpublished = 0;
         let before = cpu();
-        let snapshot = engine.poll_snapshot();
-        if let Some(snapshot) = snapshot {
+        if let Some(snapshot) = self.engine.poll_snapshot() {
             // As the daemon does: the old one is freed by whoever held it last.
             self.snapshot = snapshot;
             self.publishing += cpu() - before;
             self.publications += 1;
         }
+    }
+
+    fn drain(&mut self, transmits: &mut Vec<Transmit>) {
+        self.unpublished += 1;
+        if self.unpublished >= TURN {
+            self.publish();
+        }
+        let engine = &mut self.engine;
         timed(&mut self.spent, || {
             transmits.extend(std::iter::from_fn(|| engine.poll_transmit()));
             while engine.poll_event().is_some() {}
@@ -76,6 +88,7 @@ impl Responder {
     }
 
     fn figures(&mut self) -> String {
+        self.publish();
         let counters = self.engine.endpoint().counters();
         let mut asked = Duration::ZERO;
         let now = self.now;
@@ -98,7 +111,8 @@ impl Responder {
     }
 
     /// Nanoseconds of one lookup in the SAD and in the SPD, over random tunnels.
-    fn lookups(&self, tunnels: usize) -> String {
+    fn lookups(&mut self, tunnels: usize) -> String {
+        self.publish();
         const LOOKUPS: usize = 200_000;
         let mut state = 1_u64;
         let mut next = || {
@@ -150,6 +164,7 @@ pub fn run(peers: usize) {
         publishing: Duration::ZERO,
         publications: 0,
         wakeups: 0,
+        unpublished: 0,
     };
     responder.engine.handle_timeout(now);
     responder.drain(&mut Vec::new());

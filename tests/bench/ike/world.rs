@@ -21,6 +21,8 @@ pub const UNIX: i64 = 1_800_000_000;
 /// The replay window that the daemon has by default.
 pub const REPLAY_WINDOW: u32 = skybridge::esp::DEFAULT_REPLAY_WINDOW;
 pub const RESPONDER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+/// The key of all tunnels: it guards made-up traffic of this benchmark alone.
+pub const PSK: &str = "a pre-shared key of thirty-two octets";
 /// Silence after which the responder probes an initiator.
 pub const DPD: Duration = Duration::from_secs(30);
 
@@ -72,7 +74,7 @@ impl Credentials {
     pub fn new(auth: Auth) -> Self {
         match auth {
             Auth::Psk => {
-                let secret = || Secret::from_slice(b"a pre-shared key of thirty-two octets");
+                let secret = || Secret::from_slice(PSK.as_bytes());
                 let local = || LocalAuth::Psk(vec![secret()]);
                 Self {
                     names: ["a.example.com", "b.example.com"],
@@ -178,6 +180,15 @@ pub fn initiator(credentials: &Credentials, index: Option<usize>, now: Now) -> E
     if let Some(index) = index {
         peer.local_id = Identity::parse(&initiator_name(index)).unwrap();
     }
+    engine(vec![peer], now)
+}
+
+/// An initiator that begins at once with encapsulation, to a responder elsewhere.
+pub fn initiator_to(credentials: &Credentials, index: usize, to: Ipv4Addr, now: Now) -> Engine {
+    let mut peer =
+        peer("hub".to_owned(), credentials, 0, RemoteAddress::Addresses(vec![to.into()]), network(index));
+    peer.local_id = Identity::parse(&initiator_name(index)).unwrap();
+    peer.start_encapsulated = true;
     engine(vec![peer], now)
 }
 
