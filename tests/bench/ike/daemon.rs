@@ -23,7 +23,6 @@ use crate::world::{self, Auth, Credentials, PSK, UNIX};
 /// Initiators that are under way at once; below the threshold for cookies.
 const AT_ONCE: usize = 24;
 const HUB: Ipv4Addr = Ipv4Addr::LOCALHOST;
-const PORT: u16 = 4500;
 /// For everything that takes longer than a few round trips.
 const PATIENCE: Duration = Duration::from_secs(120);
 
