@@ -62,7 +62,8 @@ impl Config {
         restart("control_group", old.control_group != new.control_group);
         restart("replay_window", old.replay_window != new.replay_window);
         restart("manage_sysctls", old.manage_sysctls != new.manage_sysctls);
-        restart("dataplane", old.dataplane != new.dataplane);
+        restart("dataplane.workers", old.dataplane.workers != new.dataplane.workers);
+        restart("dataplane.offload", old.dataplane.offload != new.dataplane.offload);
         restart("log.format", old.logging.format != new.logging.format);
         restart("log.keylog", old.logging.keylog != new.logging.keylog);
         let ports = |settings: &crate::ike::config::EndpointSettings| crate::ike::config::EndpointSettings {
@@ -80,6 +81,7 @@ impl Config {
         applied("name", old.name != new.name);
         applied("mtu", old.mtu != new.mtu);
         applied("when_stopped", old.when_stopped != new.when_stopped);
+        applied("dataplane.polling", old.dataplane.polling != new.dataplane.polling);
         applied("log.level", old.logging.level != new.logging.level);
         changes
     }

@@ -85,11 +85,7 @@ impl Parts {
         let settings = DataPlaneConfig {
             epoch,
             offload: endpoint.dataplane.offload,
-            polling: match endpoint.dataplane.polling {
-                config::Polling::Off => Polling::Off,
-                config::Polling::Adaptive(time) => Polling::Adaptive(time),
-                config::Polling::LowLatency(time) => Polling::LowLatency(time),
-            },
+            polling: polling(&endpoint.dataplane),
             ..DataPlaneConfig::default()
         };
         let first = sockets
@@ -134,6 +130,15 @@ pub(super) fn open_tun(endpoint: &Endpoint, queues: usize) -> Result<Vec<Box<dyn
     let opened = KernelTun::open(name, queues, endpoint.dataplane.offload)
         .map_err(|source| DaemonError::Tun { name: name.to_owned(), source })?;
     Ok(opened.into_iter().map(|queue| Box::new(queue) as Box<dyn TunDevice>).collect())
+}
+
+/// What workers do before they sleep.
+pub(super) fn polling(settings: &config::DataPlane) -> Polling {
+    match settings.polling {
+        config::Polling::Off => Polling::Off,
+        config::Polling::Adaptive(time) => Polling::Adaptive(time),
+        config::Polling::LowLatency(time) => Polling::LowLatency(time),
+    }
 }
 
 /// How many workers there are: as configured, or one for every two processors, since the kernel and the

@@ -3,6 +3,7 @@
 use tracing::{error, info, warn};
 
 use super::core::{Daemon, now, peer_settings};
+use super::parts::polling;
 use super::service;
 use crate::config::{self, Inputs};
 use crate::control::api::{ApiError, ApiErrorKind, Done};
@@ -107,6 +108,14 @@ impl Daemon {
             peer.outer_mtu = known.map_or(DEFAULT_OUTER_MTU, |old| old.outer_mtu);
         }
         self.engine.reconfigure(now(), None, settings).map_err(refusal)?;
+        if self.config.endpoint.dataplane.polling != new.endpoint.dataplane.polling {
+            self.dataplane.restart(polling(&new.endpoint.dataplane)).map_err(|error| {
+                ApiError::new(
+                    ApiErrorKind::Unavailable,
+                    format!("the data plane cannot be restarted: {error}"),
+                )
+            })?;
+        }
         self.failures.retain(|name, _| new.peer(name).is_some());
         self.config = new;
         self.reconcile_if_changed();

@@ -121,7 +121,7 @@ pub struct DataPlane {
 struct Running {
     control: Arc<worker::Control>,
     counters: Arc<DataCounters>,
-    thread: Mutex<Option<JoinHandle<io::Result<()>>>>,
+    thread: Mutex<Option<JoinHandle<(Worker, io::Result<()>)>>>,
 }
 
 impl DataPlane {
@@ -150,13 +150,9 @@ impl DataPlane {
                 Arc::clone(&counters),
                 Box::new(SystemRandom::new().map_err(io::Error::other)?),
             );
-            let thread = {
-                let control = Arc::clone(&control);
-                std::thread::Builder::new()
-                    .name(format!("skybridge-{index}"))
-                    .spawn(move || worker.run(&control))?
-            };
-            plane.workers.push(Running { control, counters, thread: Mutex::new(Some(thread)) });
+            let running = Running { control, counters, thread: Mutex::new(None) };
+            running.start(index, worker)?;
+            plane.workers.push(running);
         }
         Ok(plane)
     }
@@ -183,6 +179,22 @@ impl DataPlane {
         self.workers.iter().for_each(|worker| worker.control.wake());
     }
 
+    /// Stops each worker and starts it again with other polling. Its devices stay open, so that packets wait
+    /// for it meanwhile and none is lost.
+    ///
+    /// # Errors
+    /// If a worker had failed or panicked, or cannot be started.
+    pub fn restart(&self, polling: Polling) -> io::Result<()> {
+        for (index, running) in self.workers.iter().enumerate() {
+            running.control.stop();
+            let Some(mut worker) = running.join()? else { continue };
+            running.control.reset();
+            worker.set_polling(polling);
+            running.start(index, worker)?;
+        }
+        Ok(())
+    }
+
     /// Whether all workers still run.
     pub fn is_running(&self) -> bool {
         self.workers.iter().all(|worker| worker.thread().as_ref().is_some_and(|thread| !thread.is_finished()))
@@ -197,10 +209,8 @@ impl DataPlane {
         self.workers.iter().for_each(|worker| worker.control.stop());
         let mut result = Ok(());
         for worker in &self.workers {
-            match worker.thread().take().map(JoinHandle::join) {
-                Some(Err(_)) => result = Err(io::Error::other("a worker of the data plane panicked")),
-                Some(Ok(Err(error))) => result = Err(error),
-                Some(Ok(Ok(()))) | None => {}
+            if let Err(error) = worker.join() {
+                result = Err(error);
             }
         }
         result
@@ -208,7 +218,24 @@ impl DataPlane {
 }
 
 impl Running {
-    fn thread(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<io::Result<()>>>> {
+    fn start(&self, index: usize, worker: Worker) -> io::Result<()> {
+        let control = Arc::clone(&self.control);
+        let thread = std::thread::Builder::new()
+            .name(format!("skybridge-{index}"))
+            .spawn(move || worker.run(&control))?;
+        *self.thread() = Some(thread);
+        Ok(())
+    }
+
+    /// Waits until the thread has ended; `None` if none was running.
+    fn join(&self) -> io::Result<Option<Worker>> {
+        let Some(thread) = self.thread().take() else { return Ok(None) };
+        let (worker, result) =
+            thread.join().map_err(|_| io::Error::other("a worker of the data plane panicked"))?;
+        result.map(|()| Some(worker))
+    }
+
+    fn thread(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<(Worker, io::Result<()>)>>> {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

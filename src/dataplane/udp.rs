@@ -29,6 +29,10 @@ use crate::esp::Degraded;
 const PER_CALL: usize = 32;
 /// What is as long as this came as a train, behind which more of its kind are expected.
 const LONG: usize = 8_192;
+/// From so many short datagrams in a row on they are received together.
+const MANY: usize = 4;
+/// A socket that had nothing so often in a row is silent, and while others are busy asked as seldom.
+const SILENT: u32 = 32;
 /// Peers towards which trains are known not to pass; with more of them, no train is sent at all.
 const MAX_REFUSED: usize = 64;
 
@@ -46,12 +50,20 @@ pub struct KernelUdp {
     refused: Vec<IpAddr>,
     degraded: Option<Degraded>,
     control: Vec<u8>,
+    /// How often in a row each socket had nothing.
+    silent: Vec<u32>,
+    turns: u32,
+    /// Short datagrams that came in the receive before.
+    short: usize,
 }
 
 impl KernelUdp {
     /// A device over these sockets without segmentation offload. Others may send through them as well.
     pub fn plain(sockets: Arc<IpsecSockets>) -> Self {
         Self {
+            silent: vec![0; sockets.iter().len()],
+            turns: 0,
+            short: 0,
             sockets,
             next: 0,
             joins: false,
@@ -78,22 +90,26 @@ impl KernelUdp {
         (self.trains, self.joins)
     }
 
-    fn receive_from(&mut self, index: usize, batch: &mut UdpBatch) {
+    /// Receives from one socket and tells whether there was anything.
+    fn receive_from(&mut self, index: usize, batch: &mut UdpBatch) -> bool {
+        let Some(socket) = self.sockets.get(index) else { return false };
+        let before = batch.len();
+        // One by one while trains come, or few; together where many short ones come.
+        let mut singly = self.joins && self.short < MANY;
         while !batch.is_full() {
-            let Some(socket) = self.sockets.get(index) else { return };
-            if self.joins {
+            if singly {
                 match receive_one(socket, &mut self.control, batch) {
-                    // A long one was worth a call of its own, and its octets are in the cache now.
-                    Ok(Some(len)) if len >= LONG => return,
-                    Ok(Some(_)) => {}
-                    Ok(None) | Err(_) => return,
+                    // A long one is better worked on while its octets are in the cache.
+                    Ok(Some(len)) if len >= LONG => break,
+                    Ok(Some(_)) => singly = batch.len() - before < MANY,
+                    Ok(None) | Err(_) => break,
                 }
-            }
-            match receive_many(socket, batch) {
-                Ok(received) if received > 0 => {}
-                Ok(_) | Err(_) => return,
+            } else if receive_many(socket, batch).unwrap_or(0) < PER_CALL {
+                break;
             }
         }
+        self.short = batch.len() - before;
+        batch.len() > before
     }
 
     /// Sends a train as one; gives false if it has to be sent in pieces.
@@ -148,8 +164,24 @@ impl KernelUdp {
 impl UdpDevice for KernelUdp {
     fn receive(&mut self, batch: &mut UdpBatch) {
         let count = self.sockets.iter().len();
-        for turn in 0..count {
-            self.receive_from((self.next + turn) % count, batch);
+        self.turns = self.turns.wrapping_add(1);
+        let before = batch.len();
+        // While another socket is busy, one that has long been silent is asked only now and then.
+        for asks_silent in [false, true] {
+            if asks_silent && batch.len() > before && !self.turns.is_multiple_of(SILENT) {
+                break;
+            }
+            for turn in 0..count {
+                let index = (self.next + turn) % count;
+                let silent = self.silent.get(index).copied().unwrap_or(0);
+                if batch.is_full() || (silent >= SILENT) != asks_silent {
+                    continue;
+                }
+                let silent = if self.receive_from(index, batch) { 0 } else { silent.saturating_add(1) };
+                if let Some(count) = self.silent.get_mut(index) {
+                    *count = silent;
+                }
+            }
         }
         self.next = (self.next + 1) % count.max(1);
     }

@@ -20,22 +20,25 @@ use super::{
     delivery::Delivery,
     device::{TunDevice, TunError, UdpBatch, UdpDevice},
     outbound::Turn,
-    poll::{Sleeper, Spinner},
+    poll::{Polling, Sleeper, Spinner},
 };
 use crate::{
     crypto::Random,
     esp::{DataCounters, Report, Snapshot},
 };
 
-/// Packets and octets taken from the TUN device before the peers have their turn; a super-packet is many.
-const TURN_PACKETS: usize = 64;
-const TURN_OCTETS: usize = 2 * 65_536;
+/// Reads from the TUN device, and octets from either side, before the other side has its turn. Several
+/// super-packets, because what one train cannot take goes on in the next.
+const TURN_READS: usize = 64;
+const TURN_OCTETS: usize = 4 * 65_536;
 /// Entries of a receive batch: single datagrams, or trains.
 const RECEIVE_BATCH: usize = 33;
 /// No UDP datagram is longer. A little more, so that the slots do not compete for the same cache lines.
 const RECEIVE_SLOT: usize = 65_536 + 320;
 /// The longest packet with whatever the device puts before it.
 const TUN_BUFFER: usize = 65_536 + 64;
+/// Octets of a datagram that is no train.
+const SHORT: usize = 2_048;
 /// While packets wait for a tunnel, the snapshot is looked at this often.
 const HELD_POLL: Duration = Duration::from_millis(20);
 /// How long a TUN device that gives errors is left alone, and how often a lost one is reported.
@@ -76,6 +79,11 @@ impl Control {
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.wake();
+    }
+
+    /// Makes it good for another run.
+    pub(super) fn reset(&self) {
+        self.stopping.store(false, Ordering::SeqCst);
     }
 
     pub(super) fn replace_tun(&self, tun: Box<dyn TunDevice>) {
@@ -153,12 +161,13 @@ impl Worker {
         let snapshot = self.snapshot.load();
         let mut turn = Turn { snapshot: &snapshot, udp: &mut *self.udp, now };
         self.core.retry_held(&mut turn);
-        let (mut packets, mut octets) = (0, 0);
-        while packets < TURN_PACKETS && octets < TURN_OCTETS {
+        let (mut reads, mut packets, mut octets) = (0, 0, 0);
+        while reads < TURN_READS && octets < TURN_OCTETS {
             let Some(tun) = self.delivery.tun().filter(|_| now >= self.tun_rest_until) else { break };
             match tun.receive(&mut self.from_tun) {
                 Ok(Some(received)) => {
                     let Some(packet) = self.from_tun.get_mut(received.range) else { continue };
+                    reads += 1;
                     octets += packet.len();
                     packets += self.core.take_packet(&mut turn, packet, received.offload);
                 }
@@ -179,18 +188,28 @@ impl Worker {
     }
 
     fn inbound(&mut self, now: u64) -> bool {
-        self.from_udp.clear();
-        self.udp.receive(&mut self.from_udp);
-        if !self.from_udp.is_empty() {
+        let (mut datagrams, mut octets) = (0, 0);
+        while octets < TURN_OCTETS {
+            self.from_udp.clear();
+            self.udp.receive(&mut self.from_udp);
+            if self.from_udp.is_empty() {
+                break;
+            }
             // After receiving: a peer may use an SA as soon as it was told of it, which is after it was
             // published.
             let snapshot = self.snapshot.load();
-            let mut datagrams = 0;
-            for (octets, meta) in self.from_udp.iter_mut() {
+            for (train, meta) in self.from_udp.iter_mut() {
+                octets += train.len();
                 datagrams +=
-                    meta.segment_size.map_or(1, |size| octets.len().div_ceil(usize::from(size).max(1)));
-                self.core.take_datagrams(&snapshot, octets, meta, now, &mut self.delivery);
+                    meta.segment_size.map_or(1, |size| train.len().div_ceil(usize::from(size).max(1)));
+                self.core.take_datagrams(&snapshot, train, meta, now, &mut self.delivery);
             }
+            // A short one is most often all there is; asking again would only show that.
+            if octets < self.from_udp.len() * SHORT && !self.from_udp.is_full() {
+                break;
+            }
+        }
+        if datagrams > 0 {
             add(&self.core.counters.udp_received, datagrams as u64);
             for degraded in self.delivery.flush() {
                 self.core.report(Report::Degraded(degraded));
@@ -202,7 +221,7 @@ impl Worker {
             }
             self.core.answers.clear();
         }
-        !self.from_udp.is_empty()
+        datagrams > 0
     }
 
     fn report_lost_tun(&mut self, now: u64) {
@@ -216,11 +235,18 @@ impl Worker {
         }
     }
 
-    /// Works until it is told to stop.
-    ///
-    /// # Errors
-    /// If the system cannot wait for the descriptors.
-    pub(super) fn run(mut self, control: &Control) -> io::Result<()> {
+    /// Changes what is done before sleeping, from the next run on.
+    pub(super) fn set_polling(&mut self, polling: Polling) {
+        self.config.polling = polling;
+    }
+
+    /// Works until it is told to stop, and gives itself back with its devices and everything that waits.
+    pub(super) fn run(mut self, control: &Control) -> (Self, io::Result<()>) {
+        let result = self.work(control);
+        (self, result)
+    }
+
+    fn work(&mut self, control: &Control) -> io::Result<()> {
         let sleeper = Sleeper::new()?;
         sleeper.add(control.event.as_fd())?;
         for fd in self.udp.poll_fds() {

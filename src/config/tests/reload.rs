@@ -42,6 +42,9 @@ fn endpoint_settings_are_applied_or_take_a_restart() {
     assert_eq!(with("ike_port = 1500").restart, ["ike_port"]);
     assert_eq!(with("replay_window = 8192").restart, ["replay_window"]);
     assert_eq!(with("cookie_threshold = 7").restart, ["half-open thresholds"]);
+    assert_eq!(with("dataplane = { workers = 2 }").restart, ["dataplane.workers"]);
+    assert_eq!(with("dataplane = { offload = false }").restart, ["dataplane.offload"]);
+    assert_eq!(with("dataplane = { polling = \"off\" }").applied, ["dataplane.polling"]);
     assert_eq!(with("log.level = \"debug\"").applied, ["log.level"]);
     assert_eq!(with("when_stopped = \"clear\"").applied, ["when_stopped"]);
 }
