@@ -82,11 +82,13 @@ impl Core {
         let tag = delivery.tag(sa);
         for result in &opened {
             match result {
-                Ok(Opened { inner: Some(inner), .. }) => {
+                Ok(Opened { inner: Some(inner), facts, .. }) => {
                     // The ESP header and the IV leave more room than that before the packet.
                     let start = inner.start.saturating_sub(TUN_HEADROOM);
                     let Some(buffer) = octets.get_mut(start..inner.end) else { continue };
-                    self.clamp_inner(sa, buffer);
+                    if facts.is_some_and(|facts| facts.may_clamp) {
+                        self.clamp_inner(sa, buffer);
+                    }
                     delivery.push(buffer, tag);
                 }
                 Ok(Opened { inner: None, .. }) => add(&self.counters.dummies, 1),
