@@ -78,12 +78,15 @@ pub(super) fn plan(view: &View<'_>) -> Plan {
 
     let wanted: Vec<Route> = blocks.into_iter().chain(exceptions).chain(tunnels).collect();
     let mut plan = Plan { findings, ..Plan::default() };
+    let mut ours_at: BTreeMap<_, Vec<&Route>> = BTreeMap::new();
+    for have in &ours {
+        ours_at.entry(place(have)).or_default().push(have);
+    }
     for route in &wanted {
-        if ours.contains(&route) {
-            continue;
+        let there = ours_at.get(&place(route));
+        if !there.is_some_and(|there| there.contains(&route)) {
+            plan.add.push((route.clone(), there.is_some()));
         }
-        let replaces = ours.iter().any(|have| place(have) == place(route));
-        plan.add.push((route.clone(), replaces));
     }
     let places: BTreeSet<_> = wanted.iter().map(place).collect();
     plan.remove =
@@ -194,15 +197,14 @@ fn exceptions(
     findings: &mut Vec<Finding>,
 ) -> Vec<Route> {
     let peers: BTreeSet<IpAddr> = view.desired.peers.iter().copied().collect();
+    let lengths: BTreeSet<u8> = prefixes.iter().map(IpNet::prefix_len).collect();
     let mut out = Vec::new();
     for peer in peers {
         if view.addresses.iter().any(|own| own.address == peer) {
             continue;
         }
-        let Some(covered) = prefixes.iter().filter(|net| net.contains(&peer)).map(IpNet::prefix_len).max()
-        else {
-            continue;
-        };
+        let covers = |len: &&u8| IpNet::new(peer, **len).is_ok_and(|net| prefixes.contains(&net.trunc()));
+        let Some(covered) = lengths.iter().rev().find(covers).copied() else { continue };
         let best = foreign
             .iter()
             .filter(|route| route.prefix.contains(&peer) && route.oif.is_none_or(|oif| Some(oif) != view.tun))

@@ -1,6 +1,6 @@
 //! The machine as it is against the machine as it is desired.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -128,8 +128,8 @@ impl Machine {
             }
             let names = self.names();
             let describe = |route: &Route| route.describe(|index| names.get(&index).cloned());
-            let known: Vec<String> = before.iter().map(describe).collect();
-            for route in report.added.iter().filter(|route| known.contains(route)) {
+            let known: BTreeSet<String> = before.iter().map(describe).collect();
+            for route in report.added.iter().filter(|route| known.contains(*route)) {
                 self.tell(Event::RouteRestored { route: route.clone() });
             }
         }
