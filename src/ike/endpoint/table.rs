@@ -145,7 +145,7 @@ impl SaTable {
         if slot.facets == new {
             return;
         }
-        let old = std::mem::replace(&mut slot.facets, Facets::default());
+        let old = std::mem::take(&mut slot.facets);
         if old.deadline != new.deadline {
             if let Some((at, reason)) = old.deadline {
                 self.deadlines.remove(&(at, reason, id));
