@@ -19,6 +19,7 @@ mod machine;
 mod products;
 mod report;
 mod results;
+mod streams;
 #[path = "../interop/strongswan.rs"]
 #[allow(dead_code)]
 mod strongswan;

@@ -53,6 +53,9 @@ impl Report {
             println!("\n{}", table.terminal());
         }
         println!("\n{}", targets::table(self, None).terminal());
+        if let Some(why) = self.results.disturbed() {
+            println!("\nSomebody else used this machine: {why}.");
+        }
     }
 
     /// Writes the page, the JSON and the chart into a folder.
@@ -98,6 +101,7 @@ impl Report {
             "inner_mtu": skybridge::lab::path::INNER_MTU,
             "targets": targets::all(self, ike),
             "drift": self.results.drifts,
+            "disturbed": self.results.disturbed(),
             "failures": self.results.failures,
             "medians": medians,
             "samples": self.results.samples,

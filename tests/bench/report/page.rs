@@ -42,6 +42,9 @@ fn part(report: &Report, ike: Option<&serde_json::Value>, name: &str) -> String 
         "memory" => tables::memory(report).markdown(),
         "single" => tables::single(report).markdown(),
         "drift" => drift(report),
+        "disturbed" => report.results.disturbed().map_or_else(String::new, |why| {
+            format!("> **Somebody else used this machine during the run**: {why}. Take no figure for more than a hint.")
+        }),
         "ike" => ike.map_or_else(
             || {
                 "Not measured. `cargo bench --bench ike -- --json docs/performance-ike.json` measures it."
