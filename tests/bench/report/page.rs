@@ -68,7 +68,7 @@ fn machine(report: &Report) -> String {
     row("Compiler", machine.compiler.clone());
     row("Commit", machine.commit.clone());
     row("Day", machine.day.clone());
-    row("Run", format!("{} rounds, {} s for each load", report.rounds, report.seconds));
+    row("Run", format!("rounds: {}, seconds for each load: {}", report.rounds, report.seconds));
     row("Inner MTU", skybridge::lab::path::INNER_MTU.to_string());
     row("`net.core.rmem_max`", machine.socket_buffer.to_string());
     text
