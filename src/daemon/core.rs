@@ -428,9 +428,9 @@ impl Daemon {
         use std::sync::atomic::Ordering::Relaxed;
         let counters = self.dataplane.counters();
         let sample = TrafficSample {
-            to_kernel: counters.tun_sent.load(Relaxed),
-            outer_sent: counters.udp_sent.load(Relaxed),
-            outer_received: counters.udp_received.load(Relaxed),
+            to_kernel: counters.tun_writes.load(Relaxed),
+            outer_sent: counters.udp_writes.load(Relaxed),
+            outer_received: counters.udp_reads.load(Relaxed),
         };
         self.observed = self.traffic_watch.observe(sample);
         self.gather_findings();

@@ -169,6 +169,7 @@ impl Core {
             }
         });
         add(&self.counters.udp_sent, packets.saturating_sub(lost) as u64);
+        add(&self.counters.udp_writes, self.outbox.trains().len() as u64);
         self.outbox.clear();
         if let Some(degraded) = udp.take_degraded() {
             self.report(Report::Degraded(degraded));

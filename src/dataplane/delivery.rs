@@ -106,7 +106,10 @@ impl Writer {
             None => Err(TunError::Gone),
         };
         match result {
-            Ok(()) => add(&self.counters.tun_sent, packets),
+            Ok(()) => {
+                add(&self.counters.tun_sent, packets);
+                add(&self.counters.tun_writes, 1);
+            }
             Err(TunError::Other(_)) if merged.offload.segmentation != Segmentation::None => {
                 self.write_singly(merged);
             }
@@ -133,7 +136,10 @@ impl Writer {
                 None => Err(TunError::Gone),
             };
             match result {
-                Ok(()) => add(&self.counters.tun_sent, 1),
+                Ok(()) => {
+                    add(&self.counters.tun_sent, 1);
+                    add(&self.counters.tun_writes, 1);
+                }
                 Err(error) => {
                     taken = false;
                     self.refused(&error, 1, merged.tag);

@@ -188,7 +188,7 @@ impl Worker {
     }
 
     fn inbound(&mut self, now: u64) -> bool {
-        let (mut datagrams, mut octets) = (0, 0);
+        let (mut datagrams, mut octets, mut reads) = (0, 0, 0);
         while octets < TURN_OCTETS {
             self.from_udp.clear();
             self.udp.receive(&mut self.from_udp);
@@ -200,6 +200,7 @@ impl Worker {
             let snapshot = self.snapshot.load();
             for (train, meta) in self.from_udp.iter_mut() {
                 octets += train.len();
+                reads += 1;
                 datagrams +=
                     meta.segment_size.map_or(1, |size| train.len().div_ceil(usize::from(size).max(1)));
                 self.core.take_datagrams(&snapshot, train, meta, now, &mut self.delivery);
@@ -211,6 +212,7 @@ impl Worker {
         }
         if datagrams > 0 {
             add(&self.core.counters.udp_received, datagrams as u64);
+            add(&self.core.counters.udp_reads, reads);
             for degraded in self.delivery.flush() {
                 self.core.report(Report::Degraded(degraded));
             }

@@ -118,10 +118,16 @@ pub struct DataCounters {
     pub tun_received: AtomicU64,
     /// Packets written to the TUN device, answers (ICMP) included.
     pub tun_sent: AtomicU64,
+    /// Writes to the TUN device; one may hold several packets.
+    pub tun_writes: AtomicU64,
     /// Datagrams read from the UDP sockets.
     pub udp_received: AtomicU64,
+    /// Datagrams and trains of them that the UDP sockets gave.
+    pub udp_reads: AtomicU64,
     /// Datagrams written to the UDP sockets by the workers.
     pub udp_sent: AtomicU64,
+    /// Datagrams and trains of them handed to the UDP sockets.
+    pub udp_writes: AtomicU64,
     /// NAT keepalives received: one octet 0xFF.
     pub keepalives: AtomicU64,
     /// IKE datagrams handed to the engine.
@@ -174,8 +180,11 @@ impl DataCounters {
         [
             &self.tun_received,
             &self.tun_sent,
+            &self.tun_writes,
             &self.udp_received,
+            &self.udp_reads,
             &self.udp_sent,
+            &self.udp_writes,
             &self.keepalives,
             &self.ike_datagrams,
             &self.dummies,
@@ -189,11 +198,14 @@ impl DataCounters {
     }
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 16] = [
     "tun_received",
     "tun_sent",
+    "tun_writes",
     "udp_received",
+    "udp_reads",
     "udp_sent",
+    "udp_writes",
     "keepalives",
     "ike_datagrams",
     "dummies",

@@ -7,7 +7,7 @@ use crate::system::{Finding, Severity};
 /// Fewer packets than this say nothing.
 const ENOUGH: u64 = 50;
 
-/// The data plane's counters, as totals.
+/// The data plane's counters, as totals. A super-packet is one, as it is for the kernel's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TrafficSample {
     /// Packets that came out of the tunnel and were given to the kernel.
