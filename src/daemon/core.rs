@@ -525,15 +525,19 @@ impl Daemon {
                 info!(%peer, ?underlay, "the way to the peer changed");
                 if let Some(underlay) = underlay {
                     let mtu = u16::try_from(underlay.mtu).unwrap_or(u16::MAX);
-                    let names: Vec<_> = self
-                        .config
-                        .peers
-                        .iter()
-                        .filter(|config| desired::configured(config).contains(&peer))
-                        .map(|config| config.ike.name.clone())
-                        .collect();
+                    // A peer may be where no configuration says, found by name or having come by itself.
+                    let mut names = self.engine.peers_to(peer);
+                    let configured = self.config.peers.iter().filter(|config| {
+                        desired::configured(config).contains(&peer) && !names.contains(&config.ike.name)
+                    });
+                    let configured: Vec<_> = configured.map(|config| config.ike.name.clone()).collect();
+                    names.extend(configured);
+                    let mut changed = false;
                     for name in names {
-                        self.engine.set_interface_mtu(&name, mtu);
+                        changed |= self.engine.set_interface_mtu(&name, mtu);
+                    }
+                    if changed {
+                        self.reconcile_if_changed();
                     }
                 }
             }

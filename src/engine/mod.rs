@@ -271,6 +271,11 @@ impl Engine {
         self.sad.peer_at(remote)
     }
 
+    /// The peers whose SAs send to this address now.
+    pub fn peers_to(&self, remote: IpAddr) -> Vec<PeerName> {
+        self.sad.peers_to(remote)
+    }
+
     /// Remote addresses in use now, to be kept out of the tunnel.
     pub fn remotes(&self) -> Vec<IpAddr> {
         self.sad.remotes()

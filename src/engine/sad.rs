@@ -236,6 +236,14 @@ impl Sad {
         Some(entry.peer.clone())
     }
 
+    pub(super) fn peers_to(&self, remote: IpAddr) -> Vec<PeerName> {
+        let there = self.entries.values().filter(|entry| entry.path.get().remote.ip() == remote);
+        let mut peers: Vec<_> = there.map(|entry| entry.peer.clone()).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        peers
+    }
+
     pub(super) fn remotes(&self) -> Vec<IpAddr> {
         let mut remotes: Vec<_> = self.entries.values().map(|entry| entry.path.get().remote.ip()).collect();
         remotes.sort_unstable();
