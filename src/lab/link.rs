@@ -1,10 +1,16 @@
 //! Links, addresses and routes of a [`Namespace`], by netlink.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    process::Command,
+};
 
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
-use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder, packet_route::route::RouteMessage};
+use rtnetlink::{
+    Handle, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    packet_route::{route::RouteMessage, rule::RuleAction},
+};
 
 use super::{LabError, namespace::Namespace};
 
@@ -80,6 +86,54 @@ impl Namespace {
     /// There is no such link.
     pub fn set_queue_length(&self, link: &str, packets: u32) -> Result<(), LabError> {
         self.change_link(link, |message| message.txqueuelen(packets))
+    }
+
+    /// Deletes a link.
+    ///
+    /// # Errors
+    /// There is no such link.
+    pub fn delete_link(&self, link: &str) -> Result<(), LabError> {
+        let step = format!("delete link {link} in {}", self.name());
+        self.netlink(async |handle| {
+            let index = link_index(&handle, link).await?;
+            handle.link().del(index).execute().await.map_err(LabError::netlink(step))
+        })
+    }
+
+    /// Turns features of a link's driver on or off, such as `tso` or `tx-udp-segmentation`, by `ethtool`.
+    ///
+    /// # Errors
+    /// `ethtool` is not installed or refuses.
+    pub fn set_features(&self, link: &str, features: &[&str], on: bool) -> Result<(), LabError> {
+        let mut command = Command::new("ethtool");
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{path}:/usr/sbin:/sbin")).args(["-K", link]);
+        for feature in features {
+            command.args([*feature, if on { "on" } else { "off" }]);
+        }
+        self.output(command, "").map(drop)
+    }
+
+    /// Sends what comes in by some links out by `link`, without a router: for whoever has to see all of it.
+    /// What comes in by `link` takes the usual routes. IPv4 only.
+    ///
+    /// # Errors
+    /// There is no such link, or it is down.
+    pub fn divert(&self, from: &[&str], link: &str) -> Result<(), LabError> {
+        const TABLE: u32 = 100;
+        let step = format!("divert what {} forwards to {link}", self.name());
+        self.netlink(async |handle| {
+            let index = link_index(&handle, link).await?;
+            let route =
+                RouteMessageBuilder::<Ipv4Addr>::new().output_interface(index).table_id(TABLE).build();
+            handle.route().add(route).execute().await.map_err(LabError::netlink(&step))?;
+            for from in from {
+                let rule = handle.rule().add().v4().input_interface(*from).table_id(TABLE).priority(TABLE);
+                let rule = rule.action(RuleAction::ToTable);
+                rule.execute().await.map_err(LabError::netlink(&step))?;
+            }
+            Ok(())
+        })
     }
 
     fn change_link(

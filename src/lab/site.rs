@@ -36,6 +36,10 @@ pub struct Plan {
     pub esp: &'static str,
     /// How silence, loss and failure are met, of every peer.
     pub timing: &'static str,
+    /// More lines for the office's `[endpoint]`.
+    pub office_endpoint: String,
+    /// More lines for the cloud's `[endpoint]`.
+    pub cloud_endpoint: String,
     /// More lines for the office's table of the cloud peer.
     pub office_extra: String,
     /// More lines for the cloud's table of the office peer.
@@ -54,6 +58,8 @@ impl Default for Plan {
             // A lab's round trips are short, and nobody wants to watch the usual minute.
             timing: "dpd = { delay = \"2s\" }\nretransmit = { base = \"300ms\", factor = 1.5, tries = 5 }\n\
                      retry = { base = \"500ms\", cap = \"2s\" }\n",
+            office_endpoint: String::new(),
+            cloud_endpoint: String::new(),
             office_extra: String::new(),
             cloud_extra: String::new(),
         }
@@ -67,7 +73,7 @@ impl Plan {
     /// The office endpoint's files; `folder` is where they will be.
     pub fn office(&self, folder: &str) -> Vec<File> {
         let remote = if self.outer == Outer::V4 { CLOUD_PUBLIC } else { CLOUD6 };
-        let mut text = endpoint("office", folder);
+        let mut text = endpoint("office", folder) + &self.office_endpoint;
         text += &self.peer(folder, "cloud", remote, ["office", "cloud"], OFFICE_KEY, self.office_start);
         text += &self.office_extra;
         text += &child("cloud", "vpc", &[OFFICE], &[NODES, PODS]);
@@ -78,7 +84,7 @@ impl Plan {
     /// The cloud endpoint's files.
     pub fn cloud(&self, folder: &str) -> Vec<File> {
         let remote = if self.outer == Outer::V4 || self.cloud_start == "wait" { "any" } else { EDGE6 };
-        let mut text = endpoint("cloud", folder);
+        let mut text = endpoint("cloud", folder) + &self.cloud_endpoint;
         text += &self.peer(folder, "office", remote, ["cloud", "office"], OFFICE_KEY, self.cloud_start);
         text += &self.cloud_extra;
         text += &child("office", "lan", &[NODES, PODS], &[OFFICE]);

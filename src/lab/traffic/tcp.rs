@@ -1,7 +1,7 @@
 //! How much one TCP connection carries.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
@@ -106,7 +106,11 @@ fn send(mut connection: TcpStream, stop: &AtomicBool) -> Result<(), LabError> {
 fn receive(mut connection: TcpStream, octets: &AtomicU64) -> Result<(), LabError> {
     let mut chunk = vec![0_u8; CHUNK];
     loop {
-        match connection.read(&mut chunk).map_err(LabError::io("receive over TCP"))? {
+        let read = match connection.read(&mut chunk) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read.map_err(LabError::io("receive over TCP"))?,
+        };
+        match read {
             0 => return Ok(()),
             count => octets.fetch_add(u64::try_from(count).unwrap_or(0), Ordering::Relaxed),
         };
