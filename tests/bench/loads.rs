@@ -13,14 +13,12 @@ use skybridge::lab::{
         flood::{Flood, Offer},
         series::{self, Series},
         stream::Report,
+        tcp::Transfer,
     },
     usage::{Machine, Usage},
 };
 
-use crate::{
-    products::{Running, client, server},
-    streams::Streams,
-};
+use crate::products::{Running, client, server};
 
 /// Figures by their names; times are in seconds, rates in bits or packets a second.
 pub type Figures = BTreeMap<String, f64>;
@@ -217,11 +215,12 @@ fn latency(figures: &mut Figures, series: &Series) {
 }
 
 fn ping_loaded(path: &Path, running: &Running, time: Duration) -> Result<Figures, LabError> {
-    let streams = Streams::start(&[(&path.client, &path.server, server())], 1)?;
+    let transfer = Transfer::start(&path.client, &path.server, server())?;
     std::thread::sleep(WARM_UP);
-    let (before, received) = (Before::now(running)?, streams.received());
+    let (before, received) = (Before::now(running)?, transfer.received());
     let series = series::run(&path.client, server(), Duration::from_millis(10), time)?;
-    let mut figures = before.figures(running, streams.received() - received, 0)?;
+    let mut figures = before.figures(running, transfer.received() - received, 0)?;
+    transfer.stop()?;
     latency(&mut figures, &series);
     Ok(figures)
 }
@@ -240,11 +239,21 @@ fn tcp(
         Way::Back => &[back],
         Way::Both => &[there, back],
     };
-    let streams = Streams::start(ways, streams)?;
+    let mut transfers = Vec::new();
+    for (from, to, address) in ways {
+        for _ in 0..streams {
+            transfers.push(Transfer::start(from, to, *address)?);
+        }
+    }
+    let received = |transfers: &[Transfer]| transfers.iter().map(Transfer::received).sum::<u64>();
     std::thread::sleep(WARM_UP);
-    let (before, earlier) = (Before::now(running)?, streams.received());
+    let (before, earlier) = (Before::now(running)?, received(&transfers));
     std::thread::sleep(time);
-    before.figures(running, streams.received().saturating_sub(earlier), 0)
+    let figures = before.figures(running, received(&transfers).saturating_sub(earlier), 0)?;
+    for transfer in transfers {
+        transfer.stop()?;
+    }
+    Ok(figures)
 }
 
 fn udp(path: &Path, running: &Running, offer: Offer, time: Duration) -> Result<(Figures, Report), LabError> {
@@ -282,12 +291,10 @@ fn highest(
                 if best.as_ref().is_none_or(|(other, _)| *other < offered) {
                     *best = Some((offered, figures));
                 }
-                if offered >= rate * OFFERED {
-                    return Ok(true);
-                }
+                // A sender that is too slow for this rate is too slow for a higher one.
+                return Ok(offered >= rate * OFFERED);
             }
         }
-        // Too much was lost, or the sender is too slow for this rate and so for any higher one.
         Ok(false)
     };
     let (mut rate, mut factor) = hint.map_or((40_000.0, 2.0_f64), |hint| (hint, 1.3));

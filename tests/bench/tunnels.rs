@@ -19,7 +19,6 @@ mod machine;
 mod products;
 mod report;
 mod results;
-mod streams;
 #[path = "../interop/strongswan.rs"]
 #[allow(dead_code)]
 mod strongswan;
@@ -236,7 +235,7 @@ fn one(
     for load in loads {
         let hint =
             results.spread(product.name(), offload, &load.name(), "offered").map(|spread| spread.median);
-        let mut figures = load
+        let figures = load
             .run(&path, &running, time, hint)
             .map_err(|error| LabError::check(format!("{}: {error}\n{}", load.name(), running.words())))?;
         println!(
@@ -245,7 +244,6 @@ fn one(
             load.name(),
             load.headline(&figures)
         );
-        figures.values_mut().for_each(|value| *value = significant(*value));
         results.samples.push(Sample { product: product.name(), offload, load: load.name(), round, figures });
     }
     for pid in &running.daemons {
@@ -265,9 +263,4 @@ fn one(
         results.samples.push(Sample { product: product.name(), offload, load, round, figures: memory });
     }
     Ok(())
-}
-
-/// With six digits; nothing here is known better.
-fn significant(value: f64) -> f64 {
-    format!("{value:.5e}").parse().unwrap_or(value)
 }

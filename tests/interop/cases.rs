@@ -4,6 +4,7 @@ mod failures;
 mod keylog;
 mod recovery;
 mod rekeys;
+mod speed;
 mod tunnels;
 
 use skybridge::lab::LabError;
@@ -29,7 +30,7 @@ pub const BOTH: &[Role] = &[Role::Initiator, Role::Responder];
 
 /// All cases in the order of the table.
 pub fn all() -> Vec<Case> {
-    [tunnels::CASES, rekeys::CASES, keylog::CASES, recovery::CASES, failures::CASES].concat()
+    [tunnels::CASES, rekeys::CASES, speed::CASES, keylog::CASES, recovery::CASES, failures::CASES].concat()
 }
 
 /// Fails with `what` unless it holds.

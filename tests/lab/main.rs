@@ -9,6 +9,7 @@ mod network;
 mod pair;
 mod recovery;
 mod rekey;
+mod speed;
 mod system;
 mod underlay;
 mod unprivileged;
@@ -49,6 +50,11 @@ fn trials(inside: Option<&'static Entered>) -> Vec<Trial> {
         system::TESTS,
         unprivileged::TESTS,
         bad_input::TESTS,
+        speed::files::TESTS,
+        speed::wire::TESTS,
+        speed::load::TESTS,
+        speed::degrade::TESTS,
+        speed::soak::TESTS,
     ]
     .concat();
     all.into_iter()
