@@ -37,6 +37,7 @@ test-long:
 
 bench:
 	@tests/setup.sh bench
+	$(CARGO) bench --locked --bench ike -- --json docs/performance-ike.json
 	$(CARGO) bench --locked --bench tunnels -- $(BENCH_FLAGS)
 
 lint:

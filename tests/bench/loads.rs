@@ -13,12 +13,14 @@ use skybridge::lab::{
         flood::{Flood, Offer},
         series::{self, Series},
         stream::Report,
-        tcp::Transfer,
     },
     usage::{Machine, Usage},
 };
 
-use crate::products::{Running, client, server};
+use crate::{
+    products::{Running, client, server},
+    streams::Streams,
+};
 
 /// Figures by their names; times are in seconds, rates in bits or packets a second.
 pub type Figures = BTreeMap<String, f64>;
@@ -215,12 +217,11 @@ fn latency(figures: &mut Figures, series: &Series) {
 }
 
 fn ping_loaded(path: &Path, running: &Running, time: Duration) -> Result<Figures, LabError> {
-    let transfer = Transfer::start(&path.client, &path.server, server())?;
+    let streams = Streams::start(&[(&path.client, &path.server, server())], 1)?;
     std::thread::sleep(WARM_UP);
-    let (before, received) = (Before::now(running)?, transfer.received());
+    let (before, received) = (Before::now(running)?, streams.received());
     let series = series::run(&path.client, server(), Duration::from_millis(10), time)?;
-    let mut figures = before.figures(running, transfer.received() - received, 0)?;
-    transfer.stop()?;
+    let mut figures = before.figures(running, streams.received() - received, 0)?;
     latency(&mut figures, &series);
     Ok(figures)
 }
@@ -239,21 +240,11 @@ fn tcp(
         Way::Back => &[back],
         Way::Both => &[there, back],
     };
-    let mut transfers = Vec::new();
-    for (from, to, address) in ways {
-        for _ in 0..streams {
-            transfers.push(Transfer::start(from, to, *address)?);
-        }
-    }
-    let received = |transfers: &[Transfer]| transfers.iter().map(Transfer::received).sum::<u64>();
+    let streams = Streams::start(ways, streams)?;
     std::thread::sleep(WARM_UP);
-    let (before, earlier) = (Before::now(running)?, received(&transfers));
+    let (before, earlier) = (Before::now(running)?, streams.received());
     std::thread::sleep(time);
-    let figures = before.figures(running, received(&transfers).saturating_sub(earlier), 0)?;
-    for transfer in transfers {
-        transfer.stop()?;
-    }
-    Ok(figures)
+    before.figures(running, streams.received().saturating_sub(earlier), 0)
 }
 
 fn udp(path: &Path, running: &Running, offer: Offer, time: Duration) -> Result<(Figures, Report), LabError> {
@@ -291,10 +282,12 @@ fn highest(
                 if best.as_ref().is_none_or(|(other, _)| *other < offered) {
                     *best = Some((offered, figures));
                 }
-                // A sender that is too slow for this rate is too slow for a higher one.
-                return Ok(offered >= rate * OFFERED);
+                if offered >= rate * OFFERED {
+                    return Ok(true);
+                }
             }
         }
+        // Too much was lost, or the sender is too slow for this rate and so for any higher one.
         Ok(false)
     };
     let (mut rate, mut factor) = hint.map_or((40_000.0, 2.0_f64), |hint| (hint, 1.3));

@@ -66,6 +66,21 @@ pub struct Results {
 }
 
 impl Results {
+    /// In words, why this run is not to be relied on: the fixed loop ran at very different speeds, or the processors
+    /// were busy while nothing but an echo request now and then was to be done.
+    pub fn disturbed(&self) -> Option<String> {
+        let rates: Vec<f64> = self.drifts.iter().flat_map(|drift| [drift.before, drift.after]).collect();
+        let slowed = Spread::of(rates).map_or(0.0, |rates| 1.0 - rates.min / rates.max);
+        let busy = self.spread("plain", true, "ping-idle", "system").map_or(0.0, |busy| busy.max);
+        (slowed > 0.2 || busy > 0.4).then(|| {
+            format!(
+                "the fixed loop lost up to {:.0} % of its speed, and up to {busy:.2} processors were busy while \
+                 plain routing had next to nothing to do",
+                slowed * 100.0
+            )
+        })
+    }
+
     /// One figure of one product under one load.
     pub fn spread(&self, product: &str, offload: bool, load: &str, figure: &str) -> Option<Spread> {
         let same = self

@@ -19,6 +19,7 @@ mod machine;
 mod products;
 mod report;
 mod results;
+mod streams;
 #[path = "../interop/strongswan.rs"]
 #[allow(dead_code)]
 mod strongswan;
@@ -235,7 +236,7 @@ fn one(
     for load in loads {
         let hint =
             results.spread(product.name(), offload, &load.name(), "offered").map(|spread| spread.median);
-        let figures = load
+        let mut figures = load
             .run(&path, &running, time, hint)
             .map_err(|error| LabError::check(format!("{}: {error}\n{}", load.name(), running.words())))?;
         println!(
@@ -244,6 +245,7 @@ fn one(
             load.name(),
             load.headline(&figures)
         );
+        figures.values_mut().for_each(|value| *value = significant(*value));
         results.samples.push(Sample { product: product.name(), offload, load: load.name(), round, figures });
     }
     for pid in &running.daemons {
@@ -263,4 +265,9 @@ fn one(
         results.samples.push(Sample { product: product.name(), offload, load, round, figures: memory });
     }
     Ok(())
+}
+
+/// With six digits; nothing here is known better.
+fn significant(value: f64) -> f64 {
+    format!("{value:.5e}").parse().unwrap_or(value)
 }

@@ -53,6 +53,9 @@ impl Report {
             println!("\n{}", table.terminal());
         }
         println!("\n{}", targets::table(self, None).terminal());
+        if let Some(why) = self.results.disturbed() {
+            println!("\nSomebody else used this machine: {why}.");
+        }
     }
 
     /// Writes the page, the JSON and the chart into a folder.
@@ -98,13 +101,19 @@ impl Report {
             "inner_mtu": skybridge::lab::path::INNER_MTU,
             "targets": targets::all(self, ike),
             "drift": self.results.drifts,
+            "disturbed": self.results.disturbed(),
             "failures": self.results.failures,
-            "medians": medians,
-            "samples": self.results.samples,
             "ike": ike,
         });
-        let mut text = serde_json::to_string_pretty(&whole).map_err(io::Error::other)?;
-        text.push('\n');
-        Ok(text)
+        let text = serde_json::to_string_pretty(&whole).map_err(io::Error::other)?;
+        // The long lists have a line for each entry.
+        let (medians, samples) = (lines(&medians)?, lines(&self.results.samples)?);
+        let open = text.trim_end().trim_end_matches('}').trim_end();
+        Ok(format!("{open},\n  \"medians\": [\n{medians}\n  ],\n  \"samples\": [\n{samples}\n  ]\n}}\n"))
     }
+}
+
+fn lines(entries: &[impl Serialize]) -> io::Result<String> {
+    let lines: Result<Vec<String>, _> = entries.iter().map(serde_json::to_string).collect();
+    Ok(format!("    {}", lines.map_err(io::Error::other)?.join(",\n    ")))
 }

@@ -42,6 +42,9 @@ fn part(report: &Report, ike: Option<&serde_json::Value>, name: &str) -> String 
         "memory" => tables::memory(report).markdown(),
         "single" => tables::single(report).markdown(),
         "drift" => drift(report),
+        "disturbed" => report.results.disturbed().map_or_else(String::new, |why| {
+            format!("> **Somebody else used this machine during the run**: {why}. Take no figure for more than a hint.")
+        }),
         "ike" => ike.map_or_else(
             || {
                 "Not measured. `cargo bench --bench ike -- --json docs/performance-ike.json` measures it."
@@ -65,7 +68,7 @@ fn machine(report: &Report) -> String {
     row("Compiler", machine.compiler.clone());
     row("Commit", machine.commit.clone());
     row("Day", machine.day.clone());
-    row("Run", format!("{} rounds, {} s for each load", report.rounds, report.seconds));
+    row("Run", format!("rounds: {}, seconds for each load: {}", report.rounds, report.seconds));
     row("Inner MTU", skybridge::lab::path::INNER_MTU.to_string());
     row("`net.core.rmem_max`", machine.socket_buffer.to_string());
     text
