@@ -22,6 +22,10 @@ pub(crate) struct MtuSearch {
     /// The last result.
     pub(crate) known: Option<u16>,
     bounds: Option<(u16, u16)>,
+    /// Whether the largest size was tried a second time: under load a single probe is easily lost, and what
+    /// it would take from the MTU is missed until the next search.
+    repeated: bool,
+    again: Option<u16>,
 }
 
 impl MtuSearch {
@@ -30,8 +34,12 @@ impl MtuSearch {
 
     /// The next size to try; `None` when the search is over.
     fn next(&mut self, limits: MtuProbe) -> Option<u16> {
+        if let Some(size) = self.again.take() {
+            return Some(size);
+        }
         match self.bounds {
             None => {
+                self.repeated = false;
                 self.bounds = Some((limits.smallest, limits.largest));
                 Some(limits.largest).filter(|largest| *largest > limits.smallest)
             }
@@ -47,6 +55,9 @@ impl MtuSearch {
             if passed {
                 *low = size.max(*low);
                 *high = (*high).max(*low);
+            } else if size == *high && !self.repeated {
+                self.repeated = true;
+                self.again = Some(size);
             } else {
                 *high = size.saturating_sub(1).max(*low);
             }

@@ -241,6 +241,26 @@ fn the_path_mtu_is_found_by_probes_that_fall_back_to_fragments() {
 }
 
 #[test]
+fn one_lost_probe_does_not_make_the_path_mtu_smaller() {
+    let (mut a, b) = configs();
+    a.timing.mtu_probe = Some(MtuProbe::default());
+    let mut pair = Pair::new(a, b);
+    let mut lost = false;
+    pair.filter = Box::new(move |flight| {
+        let probe = flight.transmit.dont_fragment && flight.transmit.octets.len() > 1_400;
+        let loses = probe && !lost;
+        lost |= probe;
+        (!loses).then_some(LATENCY)
+    });
+    pair.run(secs(30));
+    let found = pair.a.events.iter().find_map(|event| match event {
+        Event::PathMtu { outer_mtu, .. } => Some(*outer_mtu),
+        _ => None,
+    });
+    assert_eq!(found, Some(1500));
+}
+
+#[test]
 fn a_name_is_resolved_before_each_attempt() {
     let (mut a, b) = configs();
     a.remote = RemoteAddress::Name("cloud.example.com".to_owned());
