@@ -180,7 +180,12 @@ fn receive(socket: &UdpSocket, total: &AtomicU64, count: &AtomicU64) -> Result<R
                 tally.note(number);
                 count.store(tally.report.received, Ordering::Relaxed);
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            // A read with a timeout is interrupted whenever the process is stopped and goes on.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+                ) => {}
             Err(error) => return Err(LabError::io("receive")(error)),
         }
         let total = total.load(Ordering::Acquire);
