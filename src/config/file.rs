@@ -75,7 +75,7 @@ pub(crate) struct DataPlaneFile {
     pub(crate) offload: Option<bool>,
     /// What a worker does before it sleeps. Default `adaptive`.
     pub(crate) polling: Option<PollingFile>,
-    /// How long it polls. Default `50us`, with low latency `10ms`.
+    /// How long it polls. Default `50us`, with low latency `1s`.
     pub(crate) busy_poll: Option<String>,
 }
 

@@ -32,11 +32,6 @@ impl Default for Polling {
     }
 }
 
-impl Polling {
-    /// How long low latency keeps asking if nothing else is said.
-    pub const LOW_LATENCY: Duration = Duration::from_millis(10);
-}
-
 /// Decides between asking again and sleeping.
 #[derive(Debug)]
 pub(super) struct Spinner {

@@ -20,9 +20,9 @@ use crate::ike::config::EndpointSettings;
 const MAX_WORKERS: u32 = 64;
 /// About what waking up another processor costs.
 const BUSY_POLL: Duration = Duration::from_micros(50);
-/// Longer than the round trips for which it is worth it.
-const LOW_LATENCY_POLL: Duration = Duration::from_millis(10);
-const MAX_POLL: Duration = Duration::from_secs(1);
+/// Longer than the pauses of what somebody waits for.
+const LOW_LATENCY_POLL: Duration = Duration::from_secs(1);
+const MAX_POLL: Duration = Duration::from_secs(3600);
 
 /// What fits `sockaddr_un`, with its closing zero.
 const LONGEST_SOCKET_PATH: usize = 107;

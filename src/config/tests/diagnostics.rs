@@ -106,7 +106,7 @@ fn words_and_ranges() {
         ("[endpoint]\nreplay_window = ⟦32\n", "out-of-range", "from 64 to 65536"),
         ("[endpoint]\ndataplane = { workers = ⟦0 }\n", "out-of-range", "from 1 to 64"),
         ("[endpoint]\ndataplane = { workers = ⟦\"many\" }\n", "unknown-word", "write \"auto\" or"),
-        ("[endpoint]\ndataplane = { busy_poll = ⟦\"2s\" }\n", "out-of-range", "at most 1s"),
+        ("[endpoint]\ndataplane = { busy_poll = ⟦\"2h\" }\n", "out-of-range", "at most 3600s"),
         ("[endpoint]\nmtu = ⟦100\n", "out-of-range", "from 576"),
         ("[endpoint]\nmtu = ⟦\"1400\"\n", "unknown-word", "without quotes"),
         ("[endpoint]\nblock_threshold_per_address = ⟦1\n", "out-of-range", "at least 3"),

@@ -142,7 +142,7 @@ fn the_data_plane_does_as_it_is_told() {
     assert_eq!(told, DataPlane { workers: NonZeroUsize::new(3), offload: false, polling: Polling::Off });
     assert_eq!(with("workers = \"auto\"").workers, None);
     let polling = |lines: &str| with(lines).polling;
-    assert_eq!(polling("polling = \"low-latency\""), Polling::LowLatency(Duration::from_millis(10)));
+    assert_eq!(polling("polling = \"low-latency\""), Polling::LowLatency(Duration::from_secs(1)));
     let exact = polling("polling = \"low-latency\", busy_poll = \"200us\"");
     assert_eq!(exact, Polling::LowLatency(Duration::from_micros(200)));
     assert_eq!(polling("busy_poll = \"1ms\""), Polling::Adaptive(Duration::from_millis(1)));
