@@ -15,7 +15,7 @@ use super::{
     segment::{Segments, complete_checksum},
 };
 use crate::{
-    esp::{DropReason, OutboundSa, Report, Snapshot, SpdAction, SpdEntry, summarize},
+    esp::{DropReason, OutboundSa, PathState, Report, Snapshot, SpdAction, SpdEntry, summarize},
     wire::{
         esp::{NEXT_HEADER_IPV4, NEXT_HEADER_IPV6},
         ip::{
@@ -74,7 +74,7 @@ impl Core {
             return 1;
         };
         match self.way_for_all(turn.snapshot, &segments, octets, &view) {
-            Some(sa) => self.seal_super(turn, sa, &segments, &view),
+            Some((sa, path)) => self.seal_super(turn, (sa, path), &segments, &view),
             None => {
                 // One by one: each is answered, held, cut or dropped as if it had come alone.
                 let mut piece = std::mem::take(&mut self.piece);
@@ -90,28 +90,29 @@ impl Core {
         segments.count()
     }
 
-    /// The SA through which every packet of a super-packet goes as it is; `None` if they need a closer
-    /// look.
+    /// The SA and the path by which every packet of a super-packet goes as it is; `None` if they need a
+    /// closer look.
     fn way_for_all<'s>(
         &mut self,
         snapshot: &'s Snapshot,
         segments: &Segments<'_>,
         octets: &[u8],
         view: &InnerPacket,
-    ) -> Option<&'s Arc<OutboundSa>> {
+    ) -> Option<(&'s Arc<OutboundSa>, PathState)> {
         if !is_carried_unicast(view) {
             return None;
         }
         let (_, entry) = self.flows.lookup(snapshot, view, octets).ok()?;
         let SpdAction::Protect { outbound: Some(sa), .. } = &entry.action else { return None };
-        let fits = segments.max_packet_len() <= usize::from(sa.inner_mtu());
-        (fits && !tcp::is_syn(octets, view) && !is_loop(sa.path().get().remote, view)).then_some(sa)
+        let path = sa.path().get();
+        let fits = segments.max_packet_len() <= usize::from(sa.inner_mtu_over(&path));
+        (fits && !tcp::is_syn(octets, view) && !is_loop(path.remote, view)).then_some((sa, path))
     }
 
     fn seal_super(
         &mut self,
         turn: &mut Turn<'_>,
-        sa: &Arc<OutboundSa>,
+        (sa, path): (&Arc<OutboundSa>, PathState),
         segments: &Segments<'_>,
         view: &InnerPacket,
     ) {
@@ -127,7 +128,7 @@ impl Core {
                 return;
             }
         };
-        let to = destination(sa, view, true);
+        let to = destination(sa, &path, view, true);
         for (index, sequence) in reservation.enumerate() {
             let len = segments.packet_len(index);
             let put =
@@ -245,20 +246,21 @@ impl Core {
         packet: &mut [u8],
         view: &InnerPacket,
     ) -> Result<(), Refusal> {
-        if is_loop(sa.path().get().remote, view) {
+        let path = sa.path().get();
+        if is_loop(path.remote, view) {
             return Err(DropReason::TunnelLoop.into());
         }
-        let mtu = sa.inner_mtu();
+        let mtu = sa.inner_mtu_over(&path);
         if clamp(packet, view, || sa.treatment().mss(view.version, mtu)) {
             add(&self.counters.mss_clamped, 1);
         }
         if packet.len() <= usize::from(mtu) {
-            return Ok(self.seal(turn, sa, packet, view, true)?);
+            return Ok(self.seal(turn, (sa, &path), packet, view, true)?);
         }
         match view.version {
             IpVersion::V6 if packet.len() <= usize::from(IPV6_MIN_MTU) => {
                 // Nobody may be told of an MTU below 1280, so the outer packet is fragmented instead.
-                Ok(self.seal(turn, sa, packet, view, false)?)
+                Ok(self.seal(turn, (sa, &path), packet, view, false)?)
             }
             IpVersion::V6 => Err(Refusal {
                 reason: DropReason::TooBigIpv6,
@@ -267,14 +269,14 @@ impl Core {
             IpVersion::V4 if view.dont_fragment => {
                 Err(Refusal { reason: DropReason::TooBigIpv4, answer: Some(IcmpError::TooBig(mtu)) })
             }
-            IpVersion::V4 => self.fragment(turn, sa, packet, view, usize::from(mtu)),
+            IpVersion::V4 => self.fragment(turn, (sa, &path), packet, view, usize::from(mtu)),
         }
     }
 
     fn fragment(
         &mut self,
         turn: &mut Turn<'_>,
-        sa: &Arc<OutboundSa>,
+        (sa, path): (&Arc<OutboundSa>, &PathState),
         packet: &[u8],
         view: &InnerPacket,
         mtu: usize,
@@ -283,7 +285,7 @@ impl Core {
         let mut result = Ok(());
         let cut = fragment(packet, view, mtu, &mut scratch, |piece| {
             if result.is_ok() {
-                result = self.seal(turn, sa, piece, view, true);
+                result = self.seal(turn, (sa, path), piece, view, true);
             }
         });
         self.scratch = scratch;
@@ -297,14 +299,14 @@ impl Core {
     fn seal(
         &mut self,
         turn: &mut Turn<'_>,
-        sa: &Arc<OutboundSa>,
+        (sa, path): (&Arc<OutboundSa>, &PathState),
         packet: &[u8],
         view: &InnerPacket,
         dont_fragment: bool,
     ) -> Result<(), DropReason> {
         let octets = packet.len() as u64;
         let sequence = self.reserve(sa, 1, octets)?.start;
-        let to = destination(sa, view, dont_fragment);
+        let to = destination(sa, path, view, dont_fragment);
         self.put(turn, sa, to, (sequence, view.version, packet.len()), |inner| {
             inner.copy_from_slice(packet);
         })?;
@@ -372,8 +374,7 @@ fn is_loop(peer: SocketAddr, view: &InnerPacket) -> bool {
         && view.ports.is_some_and(|(_, port)| port == peer.port())
 }
 
-fn destination(sa: &OutboundSa, view: &InnerPacket, dont_fragment: bool) -> Destination {
-    let path = sa.path().get();
+fn destination(sa: &OutboundSa, path: &PathState, view: &InnerPacket, dont_fragment: bool) -> Destination {
     Destination {
         local: path.local,
         remote: path.remote,

@@ -9,7 +9,7 @@ use std::{
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-/// Descriptors that are looked at in one wait; it does not matter which was ready.
+/// Descriptors that are looked at in one wait.
 const EVENTS: usize = 8;
 /// A pause this many times as long as the polling is still taken for dense traffic: most of it is the time
 /// that waking up takes.
@@ -65,6 +65,17 @@ impl Spinner {
     }
 }
 
+/// What a descriptor belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wakes {
+    /// The worker's own control.
+    Control,
+    /// The TUN device.
+    Tun,
+    /// The sockets.
+    Peers,
+}
+
 /// Descriptors to sleep on.
 #[derive(Debug)]
 pub(super) struct Sleeper {
@@ -76,9 +87,9 @@ impl Sleeper {
         Ok(Self { epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)? })
     }
 
-    /// Wakes when this is readable.
-    pub(super) fn add(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        Ok(self.epoll.add(fd.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 0))?)
+    /// Wakes when this is readable, which is of this kind.
+    pub(super) fn add(&self, fd: BorrowedFd<'_>, kind: Wakes) -> io::Result<()> {
+        Ok(self.epoll.add(fd.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, kind as u64))?)
     }
 
     /// No longer wakes when this is readable. Nothing happens if it was not added.
@@ -86,13 +97,15 @@ impl Sleeper {
         let _ = self.epoll.delete(fd.as_fd());
     }
 
-    /// Sleeps until something is readable, at most for `limit`.
-    pub(super) fn sleep(&self, limit: Option<Duration>) {
+    /// Sleeps until something is readable, at most for `limit`, and tells whether only the peers' side is.
+    pub(super) fn sleep(&self, limit: Option<Duration>) -> bool {
         let timeout = limit
             .map_or(EpollTimeout::NONE, |limit| EpollTimeout::try_from(limit).unwrap_or(EpollTimeout::MAX));
         let mut events = [EpollEvent::empty(); EVENTS];
         // An interrupted or failed wait is as good as a short one: the devices are asked in any case.
-        let _ = self.epoll.wait(&mut events, timeout);
+        let ready = self.epoll.wait(&mut events, timeout).unwrap_or(0);
+        let mut ready = events.iter().take(ready);
+        ready.len() > 0 && ready.all(|event| event.data() == Wakes::Peers as u64)
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     delivery::Delivery,
     device::{TunDevice, TunError, UdpBatch, UdpDevice},
     outbound::Turn,
-    poll::{Polling, Sleeper, Spinner},
+    poll::{Polling, Sleeper, Spinner, Wakes},
 };
 use crate::{
     crypto::Random,
@@ -157,6 +157,13 @@ impl Worker {
         from_tun || from_udp
     }
 
+    /// As [`Worker::turn`], with the side first that ended a sleep: asking the other one would only make the
+    /// packet wait.
+    fn turn_from(&mut self, now: u64, peers_first: bool) -> bool {
+        let first = peers_first && self.inbound(now);
+        self.turn(now) || first
+    }
+
     fn outbound(&mut self, now: u64) -> bool {
         let snapshot = self.snapshot.load();
         let mut turn = Turn { snapshot: &snapshot, udp: &mut *self.udp, now };
@@ -250,12 +257,13 @@ impl Worker {
 
     fn work(&mut self, control: &Control) -> io::Result<()> {
         let sleeper = Sleeper::new()?;
-        sleeper.add(control.event.as_fd())?;
+        sleeper.add(control.event.as_fd(), Wakes::Control)?;
         for fd in self.udp.poll_fds() {
-            sleeper.add(fd)?;
+            sleeper.add(fd, Wakes::Peers)?;
         }
         let mut spinner = Spinner::new(self.config.polling);
         let mut watched = None;
+        let mut peers_first = false;
         loop {
             if control.attention.swap(false, Ordering::Acquire) {
                 // Empty if something else woke the worker.
@@ -268,11 +276,11 @@ impl Worker {
                     watched = None;
                 }
             }
-            if self.turn(self.config.now()) {
+            if self.turn_from(self.config.now(), std::mem::take(&mut peers_first)) {
                 spinner.worked();
             } else if spinner.may_sleep() {
                 self.watch_tun(&sleeper, &mut watched);
-                sleeper.sleep(self.longest_sleep());
+                peers_first = sleeper.sleep(self.longest_sleep());
             } else {
                 std::thread::yield_now();
             }
@@ -289,7 +297,7 @@ impl Worker {
         if rests {
             sleeper.remove(fd);
             *watched = None;
-        } else if *watched != Some(fd.as_raw_fd()) && sleeper.add(fd).is_ok() {
+        } else if *watched != Some(fd.as_raw_fd()) && sleeper.add(fd, Wakes::Tun).is_ok() {
             *watched = Some(fd.as_raw_fd());
         }
     }

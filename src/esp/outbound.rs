@@ -9,7 +9,9 @@ use std::{
     },
 };
 
-use super::{ChildId, DropReason, Limits, Path, SaCounters, Treatment, layout::Layout, mtu::inner_mtu};
+use super::{
+    ChildId, DropReason, Limits, Path, PathState, SaCounters, Treatment, layout::Layout, mtu::inner_mtu,
+};
 use crate::{
     crypto::{CipherKey, CryptoError, DirectionKeys, EspSuite},
     wire::esp::{EspHeader, write_trailer},
@@ -127,7 +129,11 @@ impl OutboundSa {
 
     /// The largest inner packet that goes through now.
     pub fn inner_mtu(&self) -> u16 {
-        let path = self.path.get();
+        self.inner_mtu_over(&self.path.get())
+    }
+
+    /// The largest inner packet that goes through over a path in this state.
+    pub fn inner_mtu_over(&self, path: &PathState) -> u16 {
         self.treatment.bound(inner_mtu(path.outer_mtu, &self.suite, path.remote.is_ipv6()))
     }
 
