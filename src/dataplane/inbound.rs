@@ -33,7 +33,7 @@ impl Core {
         if octets.is_empty() {
             self.counters.drops.add(DropReason::Runt);
         }
-        let segment = meta.segment_size.map_or(octets.len(), |size| usize::from(size)).max(1);
+        let segment = meta.segment_size.map_or(octets.len(), usize::from).max(1);
         let mut rest = octets;
         while !rest.is_empty() {
             let (train, behind) = rest.split_at_mut(train_len(rest, segment));

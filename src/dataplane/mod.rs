@@ -33,7 +33,7 @@ mod worker;
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -117,11 +117,14 @@ pub struct DataPlane {
     workers: Vec<Running>,
 }
 
+/// A worker's thread, which gives the worker back.
+type Thread = JoinHandle<(Worker, io::Result<()>)>;
+
 #[derive(Debug)]
 struct Running {
     control: Arc<worker::Control>,
     counters: Arc<DataCounters>,
-    thread: Mutex<Option<JoinHandle<(Worker, io::Result<()>)>>>,
+    thread: Mutex<Option<Thread>>,
 }
 
 impl DataPlane {
@@ -235,7 +238,7 @@ impl Running {
         result.map(|()| Some(worker))
     }
 
-    fn thread(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<(Worker, io::Result<()>)>>> {
+    fn thread(&self) -> MutexGuard<'_, Option<Thread>> {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

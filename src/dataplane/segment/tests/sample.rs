@@ -96,7 +96,7 @@ impl Sample {
         } else {
             upper.extend(self.sequence.wrapping_add(sequence as u32).to_be_bytes());
             upper.extend(self.ack.to_be_bytes());
-            upper.extend([(20 + self.tcp_options.len() as u8) / 4 << 4, flags]);
+            upper.extend([((20 + self.tcp_options.len() as u8) / 4) << 4, flags]);
             upper.extend(self.window.to_be_bytes());
             upper.extend([0; 4]);
             upper.extend(&self.tcp_options);
