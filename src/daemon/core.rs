@@ -459,11 +459,12 @@ impl Daemon {
         if !self.reconcile_pause.is_over() || self.reconciling.is_some() {
             return;
         }
+        self.reconcile_pause.begin();
         let wanted = desired::desired(&self.config, &self.engine);
         if wanted == self.wanted {
+            self.reconcile_pause.done();
             return;
         }
-        self.reconcile_pause.begin();
         self.wanted = wanted.clone();
         let (system, fetched) = (self.system.clone(), self.fetched.clone());
         self.reconciling = Some(tokio::spawn(async move {

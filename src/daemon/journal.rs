@@ -86,16 +86,25 @@ fn ike_event(event: &ike::Event) {
 
 /// Writes what was changed in the system to the log.
 pub(super) fn report(report: &system::Report) {
-    for route in &report.added {
-        info!("route added: {route}");
-    }
-    for route in &report.removed {
-        info!("route removed: {route}");
-    }
+    routes("added", &report.added);
+    routes("removed", &report.removed);
     for sysctl in &report.sysctls {
         info!("sysctl {sysctl}");
     }
     for other in &report.other {
         info!("{other}");
+    }
+}
+
+/// Routes that are named one by one; thousands would only bury everything else.
+const MOST_ROUTES: usize = 200;
+
+fn routes(what: &str, routes: &[String]) {
+    for route in routes.iter().take(MOST_ROUTES) {
+        info!("route {what}: {route}");
+    }
+    let more = routes.len().saturating_sub(MOST_ROUTES);
+    if more > 0 {
+        info!("routes {what}: {more} more, see `ip route show proto {}`", system::ROUTE_PROTOCOL);
     }
 }

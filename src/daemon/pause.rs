@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// The least time from the begin of one to the begin of the next.
 const LEAST: Duration = Duration::from_millis(100);
 /// Work takes at most one part in so many of the time.
-const SHARE: u32 = 4;
+const SHARE: u32 = 8;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ mod tests {
         pause.begin_at(start);
         pause.done_at(start + Duration::from_secs(1));
         assert!(pause.due().is_none(), "nobody asked");
-        assert!(!pause.is_over_at(start + Duration::from_secs(2)));
-        assert_eq!(pause.due(), Some(start + Duration::from_secs(4)));
+        assert!(!pause.is_over_at(start + Duration::from_secs(7)));
+        assert_eq!(pause.due(), Some(start + Duration::from_secs(8)));
     }
 }

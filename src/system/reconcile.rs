@@ -19,6 +19,44 @@ use super::{
 /// The protocol number of routes learned by router advertisements.
 const PROTOCOL_RA: u8 = 9;
 
+/// Which peers' paths are looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// Only those that nobody knows: whoever desires something else moves no path by that.
+    New,
+    /// All, since something moved.
+    Again,
+}
+
+/// The routes that were last made, by what tells them apart.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Applied(BTreeMap<(IpNet, u32), Route>);
+
+impl Applied {
+    fn new(routes: Vec<Route>) -> Self {
+        Self(routes.into_iter().map(|route| ((route.prefix, route.metric), route)).collect())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.0.values()
+    }
+
+    /// Whether this very route is among them.
+    pub(super) fn has(&self, route: &Route) -> bool {
+        self.0.get(&(route.prefix, route.metric)) == Some(route)
+    }
+
+    /// Whether one of them has the place of `route`.
+    pub(super) fn has_place(&self, route: &Route) -> bool {
+        self.0.contains_key(&(route.prefix, route.metric))
+    }
+
+    /// Whether one of them has this prefix.
+    pub(super) fn has_prefix(&self, prefix: IpNet) -> bool {
+        self.0.range((prefix, 0)..=(prefix, u32::MAX)).next().is_some()
+    }
+}
+
 /// Owns the record and remembers what was last seen.
 pub(super) struct Machine {
     netlink: Netlink,
@@ -27,7 +65,7 @@ pub(super) struct Machine {
     events: mpsc::Sender<Event>,
     shared: watch::Sender<Desired>,
     desired: Option<Desired>,
-    applied: Vec<Route>,
+    applied: Applied,
     links: Vec<Link>,
     addresses: Vec<LocalAddress>,
     underlays: BTreeMap<IpAddr, Option<Underlay>>,
@@ -52,7 +90,7 @@ impl Machine {
             events,
             shared,
             desired: None,
-            applied: Vec::new(),
+            applied: Applied::default(),
             links,
             addresses,
             underlays: BTreeMap::new(),
@@ -65,7 +103,7 @@ impl Machine {
         self.desired.as_ref()
     }
 
-    pub(super) fn applied(&self) -> &[Route] {
+    pub(super) fn applied(&self) -> &Applied {
         &self.applied
     }
 
@@ -89,7 +127,7 @@ impl Machine {
         }
         let _ = self.shared.send_replace(desired.clone());
         self.desired = Some(desired);
-        let report = self.apply().await?;
+        let report = self.apply(Look::New).await?;
         self.findings.clone_from(&report.findings);
         if self.tun_missing {
             let name = self.desired.as_ref().map(|desired| desired.tun.clone()).unwrap_or_default();
@@ -105,7 +143,7 @@ impl Machine {
         }
         let before = self.applied.clone();
         let missing_before = self.tun_missing;
-        let report = match self.apply().await {
+        let report = match self.apply(Look::Again).await {
             Ok(report) => report,
             Err(error) => {
                 tracing::error!(%error, "the system could not be put right");
@@ -128,9 +166,11 @@ impl Machine {
             }
             let names = self.names();
             let describe = |route: &Route| route.describe(|index| names.get(&index).cloned());
-            let known: BTreeSet<String> = before.iter().map(describe).collect();
-            for route in report.added.iter().filter(|route| known.contains(*route)) {
-                self.tell(Event::RouteRestored { route: route.clone() });
+            if !report.added.is_empty() {
+                let known: BTreeSet<String> = before.iter().map(describe).collect();
+                for route in report.added.iter().filter(|route| known.contains(*route)) {
+                    self.tell(Event::RouteRestored { route: route.clone() });
+                }
             }
         }
         for finding in report.findings.iter().filter(|finding| !self.findings.contains(finding)) {
@@ -143,7 +183,7 @@ impl Machine {
         self.links.iter().map(|link| (link.index, link.name.clone())).collect()
     }
 
-    async fn apply(&mut self) -> Result<Report, SystemError> {
+    async fn apply(&mut self, look: Look) -> Result<Report, SystemError> {
         let Some(desired) = self.desired.clone() else { return Ok(Report::default()) };
         let mut report = Report::default();
         if self.record.tun.as_deref() != Some(desired.tun.as_str()) {
@@ -155,8 +195,10 @@ impl Machine {
         self.links = links;
         self.tun_missing = tun.is_none();
 
-        let routes = self.netlink.routes(None, Some(MAIN_TABLE)).await?;
-        let needed = self.needed_sysctls(&desired, tun.as_ref(), &routes);
+        let v6 = desired.forwarding && desired.routes.iter().any(|route| route.prefix.addr().is_ipv6());
+        let learned =
+            if v6 { self.netlink.routes(Some(PROTOCOL_RA), Some(MAIN_TABLE)).await? } else { Vec::new() };
+        let needed = self.needed_sysctls(&desired, tun.as_ref(), &learned);
         sysctl::reconcile(&needed, &mut self.record, &self.state, &mut report)?;
 
         let mut addresses = self.netlink.addresses().await?;
@@ -175,8 +217,8 @@ impl Machine {
         });
         report.findings.extend(plan.findings);
         let changed = self.change_routes(plan.add, plan.remove, &mut report).await;
-        self.applied = plan.wanted;
-        self.watch_underlays(&desired).await?;
+        self.applied = Applied::new(plan.wanted);
+        self.watch_underlays(&desired, look).await?;
         changed.map(|()| report)
     }
 
@@ -280,9 +322,15 @@ impl Machine {
         Ok(report.other.len() > before)
     }
 
-    async fn watch_underlays(&mut self, desired: &Desired) -> Result<(), SystemError> {
+    async fn watch_underlays(&mut self, desired: &Desired, look: Look) -> Result<(), SystemError> {
         let mut now = BTreeMap::new();
         for peer in &desired.peers {
+            if look == Look::New
+                && let Some(known) = self.underlays.remove(peer)
+            {
+                now.insert(*peer, known);
+                continue;
+            }
             let path = underlay::find(&self.netlink, &self.links, *peer).await?;
             if self.underlays.get(peer).is_some_and(|before| *before != path) {
                 self.tell(Event::UnderlayChanged { peer: *peer, underlay: path.clone() });

@@ -13,6 +13,9 @@ use super::{Desired, Event, Report, SystemError, WhenStopped};
 /// for a route cannot make this one spin.
 const BURST: u32 = 20;
 const REFILL: Duration = Duration::from_millis(250);
+/// A comparison that took longer than this is followed by a rest of so many times as long.
+const LONG: Duration = Duration::from_millis(50);
+const REST: u32 = 8;
 
 /// What the handle asks for.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub(super) async fn run(
     let mut addresses_due: Option<Instant> = None;
     let mut next_poll = Instant::now() + poll;
     let mut alive = true;
+    // With thousands of routes one comparison takes long: then it takes its turn less often.
+    let mut rest_until = Instant::now();
     loop {
         let wake = [due, addresses_due, Some(next_poll)].into_iter().flatten().min().unwrap_or(next_poll);
         let mut overrun = false;
@@ -110,10 +115,16 @@ pub(super) async fn run(
         }
         let now = Instant::now();
         if due.is_some_and(|at| at <= now) {
-            if bucket.take(now) {
+            if now < rest_until {
+                due = Some(rest_until);
+            } else if bucket.take(now) {
                 due = None;
                 next_poll = now + poll;
                 machine.again().await;
+                let took = now.elapsed();
+                if took > LONG {
+                    rest_until = now + took * REST;
+                }
             } else {
                 due = Some(now + REFILL);
             }
@@ -130,15 +141,15 @@ fn concerns(machine: &Machine, change: &Change) -> bool {
             machine.link_moved(link, matches!(change, Change::LinkGone(_)))
         }
         Change::RouteGone(route) if route.protocol == super::ROUTE_PROTOCOL => {
-            machine.applied().iter().any(|have| have.prefix == route.prefix && have.metric == route.metric)
+            machine.applied().has_place(route)
         }
-        Change::Route(route) if route.protocol == super::ROUTE_PROTOCOL => !machine.applied().contains(route),
+        Change::Route(route) if route.protocol == super::ROUTE_PROTOCOL => !machine.applied().has(route),
         Change::Route(route) | Change::RouteGone(route) => {
             route.table == super::netlink::MAIN_TABLE
                 && matches!(route.kind, RouteKind::Unicast | RouteKind::Unreachable | RouteKind::Other(6..=9))
                 && (desired.peers.iter().any(|peer| route.prefix.contains(peer))
                     || desired.routes.iter().any(|wanted| wanted.prefix.trunc() == route.prefix)
-                    || machine.applied().iter().any(|have| have.prefix == route.prefix))
+                    || machine.applied().has_prefix(route.prefix))
         }
     }
 }
