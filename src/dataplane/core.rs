@@ -52,7 +52,7 @@ pub(super) struct Core {
     /// One packet of a super-packet that does not go as such.
     pub(super) piece: Box<[u8]>,
     /// When the engine was last asked for a tunnel, by SPD entry of this generation.
-    pub(super) acquires: HashMap<usize, u64>,
+    pub(super) acquires: HashMap<u64, u64>,
     pub(super) generation: u64,
     pub(super) hold_millis: u64,
     reports: Box<dyn ReportSink>,
@@ -120,7 +120,7 @@ impl Core {
     }
 
     /// Whether the engine may be asked (again) for the tunnel of this SPD entry.
-    pub(super) fn may_acquire(&mut self, entry: usize, now: u64) -> bool {
+    pub(super) fn may_acquire(&mut self, entry: u64, now: u64) -> bool {
         let last = self.acquires.get(&entry);
         let due = last.is_none_or(|last| now.saturating_sub(*last) >= REPORT_INTERVAL_MILLIS);
         if due {

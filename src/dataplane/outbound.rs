@@ -214,7 +214,7 @@ impl Core {
     fn acquire(
         &mut self,
         turn: &Turn<'_>,
-        index: usize,
+        index: u64,
         entry: &SpdEntry,
         packet: &[u8],
         view: &InnerPacket,

@@ -13,13 +13,13 @@ mod event;
 mod sad;
 mod spd;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::crypto::Random;
-use crate::esp::{self, ChildId, Report, Snapshot, Treatment};
+use crate::esp::{self, ChildId, Report, Snapshot, Spd, Treatment};
 use crate::ike::{
     self, ChildName, Command, CommandError, Datagram, Endpoint, EndpointSettings, Now, PeerConfig, PeerName,
     StartPolicy, Transmit, WakeReason,
@@ -63,6 +63,11 @@ pub struct Engine {
     peers: BTreeMap<PeerName, PeerSettings>,
     order: Vec<PeerName>,
     sad: Sad,
+    spd: Spd,
+    /// The number of the first group of a peer in the SPD.
+    groups: BTreeMap<PeerName, usize>,
+    /// Peers whose groups are to be made anew.
+    changed: BTreeSet<PeerName>,
     epoch: Instant,
     events: VecDeque<Event>,
     snapshot: Arc<Snapshot>,
@@ -81,6 +86,9 @@ impl Engine {
             peers: BTreeMap::new(),
             order: Vec::new(),
             sad: Sad::new(replay_window),
+            spd: Spd::default(),
+            groups: BTreeMap::new(),
+            changed: BTreeSet::new(),
             epoch,
             events: VecDeque::new(),
             snapshot: Arc::new(Snapshot::default()),
@@ -94,6 +102,15 @@ impl Engine {
     fn set_peers(&mut self, peers: Vec<PeerSettings>) {
         self.order = peers.iter().map(|peer| peer.ike.name.clone()).collect();
         self.peers = peers.into_iter().map(|peer| (peer.ike.name.clone(), peer)).collect();
+        let mut count = 0;
+        self.groups.clear();
+        for peer in self.order.iter().filter_map(|name| self.peers.get(name)) {
+            self.groups.insert(peer.ike.name.clone(), count);
+            count += peer.ike.children.len();
+        }
+        let in_order = self.order.iter().filter_map(|name| self.peers.get(name));
+        self.spd = Spd::new(in_order.flat_map(|peer| spd::groups(peer, &self.sad)));
+        self.changed.clear();
         self.stale = true;
     }
 
@@ -165,12 +182,7 @@ impl Engine {
         self.take_events();
     }
 
-    fn acquire(
-        &self,
-        entry: usize,
-        generation: u64,
-        packet: crate::policy::PacketSummary,
-    ) -> Option<Command> {
+    fn acquire(&self, entry: u64, generation: u64, packet: crate::policy::PacketSummary) -> Option<Command> {
         if generation != self.snapshot.generation() {
             return None;
         }
@@ -205,9 +217,10 @@ impl Engine {
         }
     }
 
-    /// The next datagram to send.
+    /// The next datagram to send; none while a snapshot waits for [`Engine::poll_snapshot`], since what the peer
+    /// learns by it may let the peer use an SA that the workers do not know yet.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.endpoint.poll_transmit()
+        if self.stale { None } else { self.endpoint.poll_transmit() }
     }
 
     /// The next thing that happened.
@@ -215,17 +228,20 @@ impl Engine {
         self.events.pop_front()
     }
 
-    /// A new snapshot for the workers, if SPD or SAD changed since the last one.
+    /// A new snapshot for the workers, if SPD or SAD changed since the last one. It costs what the changes cost,
+    /// however many tunnels there are.
     pub fn poll_snapshot(&mut self) -> Option<Arc<Snapshot>> {
         if !std::mem::take(&mut self.stale) {
             return None;
         }
-        let peers = self.order.iter().filter_map(|name| self.peers.get(name));
-        self.snapshot = Arc::new(Snapshot::new(
-            self.snapshot.generation() + 1,
-            self.sad.inbound(),
-            spd::entries(peers, &self.sad),
-        ));
+        for name in std::mem::take(&mut self.changed) {
+            let (Some(peer), Some(first)) = (self.peers.get(&name), self.groups.get(&name)) else { continue };
+            for (number, entries) in (*first..).zip(spd::groups(peer, &self.sad)) {
+                self.spd.replace(number, entries);
+            }
+        }
+        let generation = self.snapshot.generation() + 1;
+        self.snapshot = Arc::new(Snapshot::of(generation, self.sad.inbound(), self.spd.clone()));
         Some(Arc::clone(&self.snapshot))
     }
 
@@ -292,10 +308,14 @@ impl Engine {
         while let Some(event) = self.endpoint.poll_event() {
             match event {
                 ike::Event::ChildInstalled(install) => self.install(*install),
-                ike::Event::OutboundActivated { child } => self.stale |= self.sad.activate(child),
+                ike::Event::OutboundActivated { child } => {
+                    if let Some(peer) = self.sad.activate(child) {
+                        self.touch(peer);
+                    }
+                }
                 ike::Event::ChildRemoved { child, reason } => {
                     if let Some((peer, name)) = self.sad.remove(child) {
-                        self.stale = true;
+                        self.touch(peer.clone());
                         self.events.push_back(Event::ChildDown { id: child, peer, child: name, reason });
                     }
                 }
@@ -322,12 +342,18 @@ impl Engine {
         let outer_mtu = settings.map_or(DEFAULT_OUTER_MTU, |settings| settings.outer_mtu);
         let treatment = settings.map(|settings| settings.treatment).unwrap_or_default();
         let up = ChildUp::of(&install);
+        self.touch(install.peer.clone());
         match self.sad.install(install, outer_mtu, treatment) {
             Ok(()) => self.events.push_back(Event::ChildUp(Box::new(up))),
             Err(reason) => {
                 self.events.push_back(Event::ChildUnusable { peer: up.peer, child: up.child, reason })
             }
         }
+    }
+
+    /// The next snapshot has other SAs of this peer.
+    fn touch(&mut self, peer: PeerName) {
+        self.changed.insert(peer);
         self.stale = true;
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{esp_id, esp_limits};
 use crate::crypto::CryptoError;
 use crate::esp::{
-    InboundConfig, InboundSa, OutboundConfig, OutboundSa, Path, PathState, SaSelectors, Treatment,
+    InboundConfig, InboundSa, OutboundConfig, OutboundSa, Path, PathState, SaSelectors, SpiTable, Treatment,
 };
 use crate::ike::{ChildInstall, ChildName, ChildSaId, PeerName};
 
@@ -71,6 +71,7 @@ pub(super) type LastUsed = (ChildSaId, Option<Instant>, Option<Instant>);
 pub struct Sad {
     replay_window: u32,
     entries: BTreeMap<ChildSaId, Entry>,
+    inbound: SpiTable,
     of_peer: BTreeMap<PeerName, BTreeSet<ChildSaId>>,
     mtus: BTreeMap<PeerName, PeerMtu>,
     retired: BTreeMap<(PeerName, ChildName), ChildTraffic>,
@@ -81,6 +82,7 @@ impl Sad {
         Self {
             replay_window,
             entries: BTreeMap::new(),
+            inbound: SpiTable::default(),
             of_peer: BTreeMap::new(),
             mtus: BTreeMap::new(),
             retired: BTreeMap::new(),
@@ -152,6 +154,7 @@ impl Sad {
             told: (None, None),
         };
         self.of_peer.entry(entry.peer.clone()).or_default().insert(install.id);
+        self.inbound.insert(Arc::clone(&entry.inbound));
         self.entries.insert(install.id, entry);
         if install.outbound_active {
             self.activate(install.id);
@@ -159,20 +162,21 @@ impl Sad {
         Ok(())
     }
 
-    /// Sends on `id` from now on, and no longer on what it replaces. Tells whether that changes
-    /// anything.
-    pub(super) fn activate(&mut self, id: ChildSaId) -> bool {
-        let Some(entry) = self.entries.get_mut(&id) else { return false };
+    /// Sends on `id` from now on, and no longer on what it replaces. Gives the peer whose entries change by that.
+    pub(super) fn activate(&mut self, id: ChildSaId) -> Option<PeerName> {
+        let entry = self.entries.get_mut(&id)?;
         entry.active = true;
+        let peer = entry.peer.clone();
         if let Some(old) = entry.replaces.and_then(|old| self.entries.get_mut(&old)) {
             old.active = false;
         }
-        true
+        Some(peer)
     }
 
     /// Removes a Child SA; gives its peer and name.
     pub(super) fn remove(&mut self, id: ChildSaId) -> Option<(PeerName, ChildName)> {
         let entry = self.entries.remove(&id)?;
+        self.inbound.remove(&entry.inbound);
         let name = (entry.peer, entry.child);
         self.retired.entry(name.clone()).or_default().add(&entry.inbound, &entry.outbound);
         if let Some(ids) = self.of_peer.get_mut(&name.0) {
@@ -186,8 +190,8 @@ impl Sad {
     }
 
     /// Every inbound half.
-    pub(super) fn inbound(&self) -> Vec<Arc<InboundSa>> {
-        self.entries.values().map(|entry| Arc::clone(&entry.inbound)).collect()
+    pub(super) fn inbound(&self) -> SpiTable {
+        self.inbound.clone()
     }
 
     /// The outbound halves that carry a child's packets, newest first.

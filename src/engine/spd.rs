@@ -8,29 +8,28 @@ use super::sad::Sad;
 use crate::esp::{SaSelectors, SpdAction, SpdEntry};
 use crate::ike::StartPolicy;
 
-/// The entries for `peers` with the outbound SAs in `sad`.
+/// The entries of each child of a peer with the outbound SAs in `sad`, one group a child.
 ///
 /// A child whose negotiated selectors are narrower than configured keeps an entry for the rest: such
 /// packets are refused (or raise another SA under `trap`), never sent in clear.
-pub(super) fn entries<'a>(peers: impl Iterator<Item = &'a PeerSettings>, sad: &Sad) -> Vec<SpdEntry> {
-    let mut entries = Vec::new();
-    for settings in peers {
-        let peer = settings.ike.name.shared();
-        for child in &settings.ike.children {
-            let name = child.name.shared();
-            let mut add = |selectors, outbound| {
-                entries.push(SpdEntry {
-                    peer: Arc::clone(&peer),
-                    child: Arc::clone(&name),
-                    selectors,
-                    action: SpdAction::Protect { outbound, trap: child.start == StartPolicy::Trap },
-                });
-            };
-            for (selectors, outbound) in sad.outbound_of(&settings.ike.name, &child.name) {
-                add(selectors, Some(outbound));
-            }
-            add(SaSelectors { local: child.local.clone(), remote: child.remote.clone() }, None);
-        }
-    }
-    entries
+pub(super) fn groups<'a>(
+    settings: &'a PeerSettings,
+    sad: &'a Sad,
+) -> impl Iterator<Item = Vec<SpdEntry>> + use<'a> {
+    let peer = settings.ike.name.shared();
+    settings.ike.children.iter().map(move |child| {
+        let name = child.name.shared();
+        let entry = |selectors, outbound| SpdEntry {
+            peer: Arc::clone(&peer),
+            child: Arc::clone(&name),
+            selectors,
+            action: SpdAction::Protect { outbound, trap: child.start == StartPolicy::Trap },
+        };
+        let live = sad.outbound_of(&settings.ike.name, &child.name);
+        let mut entries: Vec<_> =
+            live.map(|(selectors, outbound)| entry(selectors, Some(outbound))).collect();
+        let rest = SaSelectors { local: child.local.clone(), remote: child.remote.clone() };
+        entries.push(entry(rest, None));
+        entries
+    })
 }

@@ -14,7 +14,7 @@ const SLOTS: usize = 64;
 #[derive(Debug, Clone)]
 pub struct FlowCache {
     generation: Option<u64>,
-    slots: Box<[Option<(PacketSummary, usize)>; SLOTS]>,
+    slots: Box<[Option<(PacketSummary, u64)>; SLOTS]>,
 }
 
 impl FlowCache {
@@ -32,7 +32,7 @@ impl FlowCache {
         snapshot: &'s Snapshot,
         packet: &InnerPacket,
         octets: &[u8],
-    ) -> Result<(usize, &'s SpdEntry), DropReason> {
+    ) -> Result<(u64, &'s SpdEntry), DropReason> {
         if packet.fragment != Fragment::Whole || packet.icmp.is_some() {
             return snapshot.outbound(packet, octets);
         }
@@ -108,7 +108,7 @@ mod tests {
         Snapshot::new(generation, [], entries.collect())
     }
 
-    fn found(result: Result<(usize, &SpdEntry), DropReason>) -> Result<(usize, &str), DropReason> {
+    fn found(result: Result<(u64, &SpdEntry), DropReason>) -> Result<(u64, &str), DropReason> {
         result.map(|(index, entry)| (index, &*entry.child))
     }
 

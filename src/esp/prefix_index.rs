@@ -87,10 +87,6 @@ impl<A> Default for PrefixIndexBuilder<A> {
 }
 
 impl<A: Address> PrefixIndexBuilder<A> {
-    pub(super) fn with_capacity(prefixes: usize) -> Self {
-        Self(Vec::with_capacity(prefixes))
-    }
-
     pub(super) fn insert(&mut self, prefix_len: u8, network: A, entry: usize) {
         let entry = u32::try_from(entry).unwrap_or(u32::MAX);
         self.0.push((prefix_len, network.masked(prefix_len), entry));

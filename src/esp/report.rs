@@ -34,8 +34,8 @@ pub enum Report {
     },
     /// A packet needs an SA that is not there. At most one report a second for a policy entry.
     Acquire {
-        /// The policy entry's index in the snapshot's SPD.
-        entry: usize,
+        /// The policy entry's number in the snapshot's SPD.
+        entry: u64,
         /// The snapshot's generation.
         generation: u64,
         /// The packet that asked.

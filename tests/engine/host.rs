@@ -64,7 +64,7 @@ pub struct Host {
     collisions_before: CollisionStats,
     counters_before: IkeCounters,
     epoch: Instant,
-    acquired: BTreeMap<usize, Duration>,
+    acquired: BTreeMap<u64, Duration>,
 }
 
 /// An inner IPv4 packet with UDP that carries a number.

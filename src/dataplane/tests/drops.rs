@@ -169,7 +169,7 @@ fn drops_of_an_sa_count_there_as_well() {
     for reason in [DropReason::TooBigIpv4, DropReason::UdpTooBig, DropReason::OutboundHardLimit] {
         let bench = provoke(reason);
         let snapshot = bench.snapshot.load();
-        let SpdAction::Protect { outbound: Some(sa), .. } = &snapshot.spd()[0].action else {
+        let SpdAction::Protect { outbound: Some(sa), .. } = &snapshot.spd().get(0).unwrap().action else {
             panic!("no SA")
         };
         assert_eq!(sa.counters().drops.get(reason), 1, "{reason}");

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::esp::fixture::{GCM, inbound, nets, selectors, udp};
+use crate::esp::{SaSelectors, SpdAction};
 use crate::wire::ip::icmp;
 
 fn entry(child: &str, selectors: SaSelectors) -> SpdEntry {
@@ -66,8 +67,8 @@ proptest! {
             let packet = udp(&address(source), &address(destination), (1, 2), 0);
             let view = InnerPacket::parse(&packet).unwrap();
             let summary = summarize(&view);
-            let expected = spd.iter().position(|entry| entry.selectors.covers_outbound(&summary));
-            prop_assert_eq!(snapshot.outbound(&view, &packet).ok().map(|(index, _)| index), expected);
+            let expected = (0..).zip(&spd).find(|(_, entry)| entry.selectors.covers_outbound(&summary));
+            prop_assert_eq!(snapshot.outbound(&view, &packet).ok().map(|(index, _)| index), expected.map(|(index, _)| index));
         }
     }
 }

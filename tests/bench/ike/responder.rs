@@ -25,16 +25,10 @@ struct Responder {
     publishing: Duration,
     publications: u64,
     wakeups: u64,
-    /// Datagrams since the last publication.
-    unpublished: usize,
 }
-
-/// Datagrams that are taken in one turn: a busy daemon publishes once for all that have come.
-const TURN: usize = 64;
 
 impl Responder {
     fn publish(&mut self) {
-        self.unpublished = 0;
         let before = cpu();
         if let Some(snapshot) = self.engine.poll_snapshot() {
             // As the daemon does: the old one is freed by whoever held it last.
@@ -45,10 +39,7 @@ impl Responder {
     }
 
     fn drain(&mut self, transmits: &mut Vec<Transmit>) {
-        self.unpublished += 1;
-        if self.unpublished >= TURN {
-            self.publish();
-        }
+        self.publish();
         let engine = &mut self.engine;
         timed(&mut self.spent, || {
             transmits.extend(std::iter::from_fn(|| engine.poll_transmit()));
@@ -164,7 +155,6 @@ pub fn run(peers: usize) {
         publishing: Duration::ZERO,
         publications: 0,
         wakeups: 0,
-        unpublished: 0,
     };
     responder.engine.handle_timeout(now);
     responder.drain(&mut Vec::new());

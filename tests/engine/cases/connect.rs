@@ -12,7 +12,7 @@ use skybridge::pki::{Identity, IdentityPattern, LocalCertificate, PrivateKey, Si
 use skybridge::wire::ike::registry::ExchangeType;
 
 use crate::net::{Action, Packet, Select};
-use crate::pair::{A, ADDRESS_B, B, Pair, Plan, child_name, esp, ike, inner, selectors};
+use crate::pair::{A, ADDRESS_A, ADDRESS_B, B, Pair, Plan, child_name, esp, ike, inner, selectors};
 use crate::sim::UNIX_START;
 
 const INIT: Select = Select::Request(ExchangeType::IKE_SA_INIT);
@@ -634,4 +634,41 @@ fn an_expired_certificate_is_refused_when_its_time_comes_and_not_before() {
     pair.crash(A);
     pair.seconds(30);
     assert!(pair.hosts[B].refusals.join("\n").contains("expired"), "{:?}", pair.hosts[B].refusals);
+}
+
+#[test]
+fn nothing_is_sent_before_the_snapshot_with_the_new_sa_is_taken() {
+    let mut pair = Plan::new(2).build();
+    let addresses = [ADDRESS_A, ADDRESS_B].map(|text| text.parse::<IpAddr>().unwrap());
+    let now = pair.clock();
+    let (mut turn, mut known, mut held) = (A, [0, 0], 0);
+    pair.hosts[A].engine.handle_timeout(now);
+    loop {
+        let engine = &mut pair.hosts[turn].engine;
+        let mut sent: Vec<_> = engine.poll_transmit().into_iter().collect();
+        if let Some(snapshot) = engine.poll_snapshot() {
+            assert!(sent.is_empty(), "the peer could use what the workers do not know");
+            known[turn] = snapshot.inbound_sas().count();
+            held += 1;
+        }
+        sent.extend(std::iter::from_fn(|| engine.poll_transmit()));
+        assert_eq!(known[turn], engine.sad().len());
+        if sent.is_empty() {
+            break;
+        }
+        let other = 1 - turn;
+        for transmit in sent {
+            let port = if transmit.encapsulated { 4500 } else { 500 };
+            let datagram = ike::Datagram {
+                local: (addresses[other], port).into(),
+                remote: (addresses[turn], port).into(),
+                octets: &transmit.octets,
+                encapsulated: transmit.encapsulated,
+            };
+            pair.hosts[other].engine.handle_datagram(now, datagram);
+        }
+        turn = other;
+    }
+    assert_eq!(known, [2, 2]);
+    assert!(held >= 4, "the first of either side, and one for its SAs");
 }
