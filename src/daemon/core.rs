@@ -149,6 +149,8 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
         name = daemon.config.endpoint.name,
         device = daemon.config.endpoint.device,
         peers = daemon.config.peers.len(),
+        workers = daemon.dataplane.workers(),
+        offloads = %daemon.dataplane.offloads(),
         "skybridge {} is up",
         env!("CARGO_PKG_VERSION")
     );

@@ -41,7 +41,7 @@ use std::{
 use arc_swap::ArcSwap;
 
 pub use self::{
-    device::{TunDevice, UdpDevice},
+    device::{Offers, TunDevice, UdpDevice},
     ike_sender::IkeSender,
     poll::Polling,
     socket::{IpsecSocket, IpsecSockets, SocketOptions},
@@ -115,6 +115,31 @@ impl ReportSink for std::sync::mpsc::SyncSender<Report> {
 #[derive(Debug)]
 pub struct DataPlane {
     workers: Vec<Running>,
+    offloads: Offloads,
+}
+
+/// Which offloads the kernel has and a data plane uses, as found at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Offloads {
+    /// Super-packets from and to the TUN device.
+    pub tun: Offers,
+    /// Trains of datagrams are sent as one (`UDP_SEGMENT`).
+    pub send: bool,
+    /// Trains of datagrams are received as one (`UDP_GRO`).
+    pub receive: bool,
+}
+
+impl std::fmt::Display for Offloads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let known = [
+            ("TSO", self.tun.tcp),
+            ("USO", self.tun.udp),
+            ("UDP_SEGMENT", self.send),
+            ("UDP_GRO", self.receive),
+        ];
+        let used: Vec<_> = known.iter().filter(|(_, used)| *used).map(|(name, _)| *name).collect();
+        f.write_str(if used.is_empty() { "none".to_owned() } else { used.join(" ") }.as_str())
+    }
 }
 
 /// A worker's thread, which gives the worker back.
@@ -138,10 +163,12 @@ impl DataPlane {
         snapshot: &Arc<ArcSwap<Snapshot>>,
         reports: &(impl ReportSink + Clone + 'static),
     ) -> io::Result<Self> {
-        let mut plane = Self { workers: Vec::new() };
+        let mut plane = Self { workers: Vec::new(), offloads: Offloads::default() };
         for (index, (tun, sockets)) in ends.into_iter().enumerate() {
             let udp =
                 if config.offload { KernelUdp::with_offload(sockets) } else { KernelUdp::plain(sockets) };
+            let (send, receive) = udp.offloads();
+            plane.offloads = Offloads { tun: tun.offers(), send, receive };
             let counters = Arc::new(DataCounters::default());
             let control = Arc::new(worker::Control::new()?);
             let worker = Worker::new(
@@ -163,6 +190,11 @@ impl DataPlane {
     /// The counts of all workers together, as they are now.
     pub fn counters(&self) -> DataCounters {
         DataCounters::sum(self.workers.iter().map(|worker| &*worker.counters))
+    }
+
+    /// The offloads in use, as found at start.
+    pub fn offloads(&self) -> Offloads {
+        self.offloads
     }
 
     /// Workers, one a queue of the TUN device.

@@ -100,3 +100,27 @@ fn a_new_tun_device_is_taken_while_the_worker_runs() {
     let seen = two.reports.recv_timeout(PATIENCE).unwrap();
     assert!(matches!(seen, Report::FirstInbound { .. }), "{seen:?}");
 }
+
+#[test]
+fn a_worker_that_is_started_again_goes_on_where_it_was() {
+    use crate::dataplane::Polling;
+    let (one, two) = (end(), end());
+    one.path.set_addresses(None, ("127.0.0.1".parse::<std::net::IpAddr>().unwrap(), two.port).into());
+    let packets: Vec<_> = (0..30).map(|len| udp("10.1.0.1", "10.2.0.1", (1, 2), len)).collect();
+    for (packet, polling) in packets.iter().zip([Polling::Off, Polling::default()].into_iter().cycle()) {
+        one.tun.send(packet.clone());
+        one.plane.restart(polling).unwrap();
+        two.plane.restart(polling).unwrap();
+        assert!(one.plane.is_running());
+    }
+    let first = two.reports.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(first, Report::FirstInbound { .. }), "{first:?}");
+    let begun = std::time::Instant::now();
+    while two.tun.from_worker.lock().unwrap().len() < packets.len() && begun.elapsed() < PATIENCE {
+        std::thread::yield_now();
+    }
+    one.plane.stop().unwrap();
+    two.plane.stop().unwrap();
+    let arrived: Vec<_> = two.tun.from_worker.lock().unwrap().drain(..).collect();
+    assert_eq!(arrived, packets);
+}
