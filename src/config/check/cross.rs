@@ -1,6 +1,9 @@
 //! Contradictions between peers and children: overlapping selectors, one identity for two peers, routes that
 //! would swallow a peer's own address.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+
 use super::Context;
 use crate::config::source::At;
 use crate::config::types::Peer;
@@ -26,13 +29,24 @@ fn place(context: &Context<'_>, at: &At) -> String {
     found.unwrap_or_default()
 }
 
+/// The lowest and the highest address of a set: two sets whose spans lie apart have nothing in common.
+fn span(set: &SelectorSet) -> (u128, u128) {
+    let bits = |address| match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()),
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    let empty = (u128::MAX, 0);
+    set.iter().fold(empty, |(low, high), one| (low.min(bits(one.start())), high.max(bits(one.end()))))
+}
+
 fn overlaps(peers: &[Peer], context: &mut Context<'_>) {
     let children: Vec<_> =
         peers.iter().flat_map(|peer| peer.ike.children.iter().map(move |child| (peer, child))).collect();
-    for (index, (peer, child)) in children.iter().enumerate() {
-        for (other_peer, other) in children.iter().take(index) {
+    let spans: Vec<_> = children.iter().map(|(_, child)| span(&child.remote)).collect();
+    for (index, ((peer, child), (low, high))) in children.iter().zip(&spans).enumerate() {
+        for ((other_peer, other), (other_low, other_high)) in children.iter().zip(&spans).take(index) {
             // First what tells most of thousands of children apart, and costs least.
-            if !child.remote.overlaps(&other.remote) {
+            if other_low > high || low > other_high || !child.remote.overlaps(&other.remote) {
                 continue;
             }
             let local = child.local.intersect(&other.local);
@@ -70,8 +84,16 @@ fn overlaps(peers: &[Peer], context: &mut Context<'_>) {
 }
 
 fn identities(peers: &[Peer], context: &mut Context<'_>) {
-    for (index, peer) in peers.iter().enumerate() {
-        let twin = peers.iter().take(index).find(|other| {
+    // Thousands of numbers are compared with each other sooner than the identities themselves.
+    let hash = |peer: &Peer| {
+        let mut hasher = DefaultHasher::new();
+        format!("{:?} {:?}", peer.ike.remote_id, peer.ike.local_id).hash(&mut hasher);
+        hasher.finish()
+    };
+    let hashes: Vec<u64> = peers.iter().map(hash).collect();
+    for (index, (peer, hash)) in peers.iter().zip(&hashes).enumerate() {
+        let alike = peers.iter().zip(&hashes).take(index).filter(|(_, other)| *other == hash);
+        let twin = alike.map(|(other, _)| other).find(|other| {
             let apart = match (&peer.ike.remote, &other.ike.remote) {
                 (RemoteAddress::Any, _) | (_, RemoteAddress::Any) => false,
                 (one, other) => one != other,
@@ -124,7 +146,7 @@ fn element(
     child_at: &At,
     peer: &Peer,
     routes: &crate::config::types::ChildRoutes,
-    address: std::net::IpAddr,
+    address: IpAddr,
 ) -> At {
     if routes.explicit {
         return child_at.key("routes");
