@@ -121,11 +121,9 @@ impl KernelUdp {
         let Some(socket) = choose(&self.sockets, &to) else { return Err(UdpError::NoSocket) };
         match send_one(socket, &to, datagram.octets) {
             Ok(()) => Ok(true),
-            Err(error) => match (UdpError::from(error), to.segment_size) {
-                (error @ UdpError::Full, _) | (error, None) => Err(error),
-                // The pieces will show what is wrong.
-                (_, Some(_)) => Ok(false),
-            },
+            // The pieces will show what is wrong.
+            Err(error) if to.segment_size.is_some() && may_be_the_train(&error) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -295,6 +293,16 @@ fn send_one(socket: &IpsecSocket, to: &Destination, octets: &[u8]) -> io::Result
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Whether an error may be about the train and not about its packets: the way out cannot cut it (EIO), its
+/// packets are longer than the route's MTU or the kernel knows no trains (EMSGSIZE, EINVAL, EOPNOTSUPP), or a
+/// firewall takes it for one long packet (EPERM).
+fn may_be_the_train(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::EOPNOTSUPP | libc::EPERM)
+    )
 }
 
 fn choose<'s>(sockets: &'s IpsecSockets, to: &Destination) -> Option<&'s IpsecSocket> {

@@ -142,12 +142,7 @@ fn swallowed(peers: &[Peer], context: &mut Context<'_>) {
 }
 
 /// The list element that makes the route.
-fn element(
-    child_at: &At,
-    peer: &Peer,
-    routes: &crate::config::types::ChildRoutes,
-    address: IpAddr,
-) -> At {
+fn element(child_at: &At, peer: &Peer, routes: &crate::config::types::ChildRoutes, address: IpAddr) -> At {
     if routes.explicit {
         return child_at.key("routes");
     }
