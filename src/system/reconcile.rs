@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::sync::{mpsc, watch};
@@ -18,6 +19,10 @@ use super::{
 
 /// The protocol number of routes learned by router advertisements.
 const PROTOCOL_RA: u8 = 9;
+
+/// How often routes are listed again while a link's routes are going away, and how long between.
+const TRIES: u32 = 3;
+const SETTLE: Duration = Duration::from_millis(20);
 
 /// Which peers' paths are looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,18 +213,31 @@ impl Machine {
             addresses = self.netlink.addresses().await?;
             self.links = self.netlink.links().await?;
         }
-        let routes = self.netlink.routes(None, Some(MAIN_TABLE)).await?;
-        let plan = plan::plan(&View {
-            desired: &desired,
-            tun: tun.as_ref().map(|tun| tun.index),
-            routes: &routes,
-            addresses: &addresses,
-        });
-        report.findings.extend(plan.findings);
-        let changed = self.change_routes(plan.add, plan.remove, &mut report).await;
-        self.applied = Applied::new(plan.wanted);
-        self.watch_underlays(&desired, look).await?;
-        changed.map(|()| report)
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let routes = self.netlink.routes(None, Some(MAIN_TABLE)).await?;
+            let plan = plan::plan(&View {
+                desired: &desired,
+                tun: tun.as_ref().map(|tun| tun.index),
+                routes: &routes,
+                addresses: &addresses,
+            });
+            let changed = self.change_routes(plan.add, plan.remove, &mut report).await;
+            self.applied = Applied::new(plan.wanted);
+            let paths = self.find_underlays(&desired, look).await?;
+            // The kernel tells of a link that goes before it takes the link's routes away, and of those it does
+            // not tell: a peer behind our own device is a sign that the list was too old.
+            let swallowed =
+                |path: &Option<Underlay>| path.as_ref().is_some_and(|path| path.interface == desired.tun);
+            if look == Look::Again && tries < TRIES && changed.is_ok() && paths.values().any(swallowed) {
+                tokio::time::sleep(SETTLE).await;
+                continue;
+            }
+            report.findings.extend(plan.findings);
+            self.tell_underlays(paths);
+            return changed.map(|()| report);
+        }
     }
 
     async fn change_routes(
@@ -322,23 +340,31 @@ impl Machine {
         Ok(report.other.len() > before)
     }
 
-    async fn watch_underlays(&mut self, desired: &Desired, look: Look) -> Result<(), SystemError> {
+    async fn find_underlays(
+        &self,
+        desired: &Desired,
+        look: Look,
+    ) -> Result<BTreeMap<IpAddr, Option<Underlay>>, SystemError> {
         let mut now = BTreeMap::new();
         for peer in &desired.peers {
             if look == Look::New
-                && let Some(known) = self.underlays.remove(peer)
+                && let Some(known) = self.underlays.get(peer)
             {
-                now.insert(*peer, known);
+                now.insert(*peer, known.clone());
                 continue;
             }
-            let path = underlay::find(&self.netlink, &self.links, *peer).await?;
-            if self.underlays.get(peer).is_some_and(|before| *before != path) {
+            now.insert(*peer, underlay::find(&self.netlink, &self.links, *peer).await?);
+        }
+        Ok(now)
+    }
+
+    fn tell_underlays(&mut self, now: BTreeMap<IpAddr, Option<Underlay>>) {
+        for (peer, path) in &now {
+            if self.underlays.get(peer).is_some_and(|before| before != path) {
                 self.tell(Event::UnderlayChanged { peer: *peer, underlay: path.clone() });
             }
-            now.insert(*peer, path);
         }
         self.underlays = now;
-        Ok(())
     }
 
     /// Tells of the own addresses if they are others than last time.
