@@ -80,7 +80,7 @@ pub struct Legacy {
 ///
 /// # Errors
 /// [`CryptoError::Signature`] when it does not verify, also for a malformed or too short key;
-/// [`CryptoError::Scheme`] when the scheme is not implemented or needs an opt-in.
+/// [`CryptoError::Scheme`] when the scheme is not supported or needs an opt-in.
 pub fn verify(
     scheme: Scheme,
     public_key: &[u8],
@@ -126,7 +126,7 @@ fn verification_algorithm(
         Scheme::Ecdsa { curve: P384, digest: Sha384, form: Asn1 } => &rs::ECDSA_P384_SHA384_ASN1,
         Scheme::Ed25519 => &rs::ED25519,
         Scheme::RsaPss(Sha1) | Scheme::Ecdsa { .. } => {
-            return Err(CryptoError::Scheme("signatures with this hash and key are not implemented"));
+            return Err(CryptoError::Scheme("signatures with this hash and key are not supported"));
         }
     })
 }

@@ -13,19 +13,10 @@ use self::{
     packet::{Packet, same_addresses},
     run::Run,
 };
-use super::batch::Offload;
-
-/// Octets before a packet that goes to the TUN device, for the device's own header.
-pub const TUN_HEADROOM: usize = 16;
-
-/// Which super-packets the TUN device takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Offers {
-    /// TCP over IPv4 and IPv6 (TSO).
-    pub tcp: bool,
-    /// UDP datagrams (USO).
-    pub udp: bool,
-}
+use super::{
+    batch::Offload,
+    device::{Offers, TUN_HEADROOM},
+};
 
 /// What is to be written to the TUN device.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::{
     batch::{Offload, Segmentation},
-    coalesce::{Coalescer, Merged, Offers, TUN_HEADROOM},
+    coalesce::{Coalescer, Merged},
     core::add,
-    device::{TunDevice, TunError},
+    device::{Offers, TUN_HEADROOM, TunDevice, TunError},
     segment::Segments,
 };
 use crate::esp::{DataCounters, Degraded, DropReason, InboundSa};

@@ -9,11 +9,22 @@ use std::{
 };
 
 use super::batch::{Batch, Offload};
-pub use super::coalesce::{Offers, TUN_HEADROOM};
 use crate::esp::Degraded;
 
 /// Datagrams from the UDP sockets.
 pub type UdpBatch = Batch<Received>;
+
+/// Octets before a packet that goes to the TUN device, for the device's own header.
+pub const TUN_HEADROOM: usize = 16;
+
+/// Which super-packets a TUN device takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Offers {
+    /// TCP over IPv4 and IPv6 (TSO).
+    pub tcp: bool,
+    /// UDP datagrams (USO).
+    pub udp: bool,
+}
 
 /// A packet from the TUN device.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -73,7 +73,7 @@ pub fn offer<'a>(proposals: impl IntoIterator<Item = &'a Proposal>, spi: &[u8]) 
     (1u8..=255).zip(different).map(|(number, proposal)| proposal.to_body(number, spi.to_vec())).collect()
 }
 
-/// One proposal of a peer, sorted by what we know of it. Algorithms that are not implemented are left out.
+/// One proposal of a peer, sorted by what we know of it. Algorithms that are not supported are left out.
 pub(super) struct Offered {
     pub(super) ciphers: Vec<Cipher>,
     pub(super) integrity: Vec<Integrity>,

@@ -22,15 +22,15 @@ const WEAK_HASH: Refused = Refused {
 const NO_ENCRYPTION: Refused =
     Refused { reason: "it does not encrypt", instead: "use aes256gcm16 or aes128gcm16" };
 const OTHER_CIPHER: Refused = Refused {
-    reason: "the cipher is not implemented",
+    reason: "the cipher is not supported",
     instead: "use aes256gcm16, aes128gcm16, chacha20poly1305 or aes256-sha256",
 };
 const OTHER_HASH: Refused = Refused {
-    reason: "the algorithm is not implemented",
+    reason: "the algorithm is not supported",
     instead: "use sha256, sha384 or sha512 (as a PRF: prfsha256, prfsha384 or prfsha512)",
 };
 const OTHER_GROUP: Refused = Refused {
-    reason: "the group is not implemented",
+    reason: "the group is not supported",
     instead: "use x25519, ecp256, ecp384, ecp521, modp2048, modp3072 or modp4096",
 };
 const UNSAFE_GROUP: Refused = Refused {

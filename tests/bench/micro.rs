@@ -17,7 +17,8 @@ use skybridge::{
     crypto::{DirectionKeys, EspSuite, Secret},
     dataplane::{
         batch::{Offload, PartialChecksum, Segmentation},
-        coalesce::{Coalescer, Offers, TUN_HEADROOM},
+        coalesce::Coalescer,
+        device::{Offers, TUN_HEADROOM},
         segment::Segments,
     },
     esp::{

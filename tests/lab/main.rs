@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 mod bad_input;
+#[path = "../common/inside.rs"]
+mod inside;
 mod network;
 mod pair;
 mod recovery;
@@ -16,33 +18,11 @@ mod unprivileged;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Failed, Trial};
-use skybridge::lab::{Entered, Entry, LabError, enter};
-
-/// One test: its name, which is a fact, and what proves it.
-type Test = (&'static str, fn(&Entered) -> Result<(), LabError>);
+use inside::Test;
+use skybridge::lab::LabError;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // Listing needs no namespaces.
-    if arguments.list {
-        return libtest_mimic::run(&arguments, trials(None)).exit_code();
-    }
-    let inside: &'static Entered = match enter() {
-        Ok(Entry::Inside(inside)) => Box::leak(Box::new(inside)),
-        Ok(Entry::Outside(status)) => return status,
-        Err(error) => {
-            eprintln!("the lab tests cannot run: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    // Each test builds a world with the same names, and wants both processors.
-    arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, trials(Some(inside))).exit_code()
-}
-
-fn trials(inside: Option<&'static Entered>) -> Vec<Trial> {
-    let all: Vec<Test> = [
+    let tests: Vec<Test> = [
         underlay::TESTS,
         network::TESTS,
         rekey::TESTS,
@@ -57,14 +37,7 @@ fn trials(inside: Option<&'static Entered>) -> Vec<Trial> {
         speed::soak::TESTS,
     ]
     .concat();
-    all.into_iter()
-        .map(|(name, test)| {
-            Trial::test(name, move || {
-                let inside = inside.ok_or("not inside namespaces of our own")?;
-                test(inside).map_err(|error| Failed::from(error.to_string()))
-            })
-        })
-        .collect()
+    inside::run("the lab tests", &tests)
 }
 
 /// Fails with `what` unless it holds.

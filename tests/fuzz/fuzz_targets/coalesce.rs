@@ -5,7 +5,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use skybridge::dataplane::batch::Offload;
-use skybridge::dataplane::coalesce::{Coalescer, Merged, Offers, TUN_HEADROOM};
+use skybridge::dataplane::coalesce::{Coalescer, Merged};
+use skybridge::dataplane::device::{Offers, TUN_HEADROOM};
 use skybridge::dataplane::segment::Segments;
 use skybridge::wire::ip::{Fragment, InnerPacket, checksum, protocol};
 
