@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! wire → crypto → pki, policy → ike, esp → engine → config
-//!      → dataplane, system, control → daemon → lab → cli
+//!      → dataplane, system, cluster, control → daemon → lab → cli
 //! ```
 //!
 //! Everything up to and including [`engine`] is pure: time, randomness and datagrams come in as
@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod crypto;
