@@ -11,5 +11,8 @@
 //! turns it into the second, and the table carries it into the kernel. What this layer does not do: it opens no
 //! tunnel, makes no routes and reads no configuration file.
 
+pub mod conntrack;
 pub mod model;
 pub mod plan;
+pub mod slots;
+pub mod table;
