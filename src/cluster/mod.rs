@@ -12,6 +12,7 @@
 //! tunnel, makes no routes and reads no configuration file.
 
 pub mod conntrack;
+pub mod kubernetes;
 pub mod model;
 pub mod plan;
 pub mod slots;

@@ -128,4 +128,3 @@ pub async fn cleanup(nft: Option<PathBuf>) -> Result<bool, TableError> {
     let _ = nft;
     Err(TableError::Unfinished)
 }
-
