@@ -12,8 +12,11 @@
 //! tunnel, makes no routes and reads no configuration file.
 
 pub mod conntrack;
+pub mod decode;
 pub mod kubernetes;
 pub mod model;
+pub mod objects;
 pub mod plan;
+pub mod select;
 pub mod slots;
 pub mod table;

@@ -18,6 +18,8 @@ pub struct Changes {
     pub restart: Vec<&'static str>,
     /// Keys of `[endpoint]` that changed and are applied at once.
     pub applied: Vec<&'static str>,
+    /// Clusters that are new, gone or changed: all of it is applied at once.
+    pub clusters: Vec<String>,
 }
 
 impl Changes {
@@ -28,6 +30,7 @@ impl Changes {
             && self.changed.is_empty()
             && self.restart.is_empty()
             && self.applied.is_empty()
+            && self.clusters.is_empty()
     }
 }
 
@@ -45,6 +48,11 @@ impl Config {
         }
         let added = new.peers.iter().filter(|peer| self.peer(&peer.ike.name).is_none());
         changes.added = added.map(|peer| peer.ike.name.clone()).collect();
+
+        let before = self.clusters.iter().filter(|one| new.cluster(&one.name) != Some(one));
+        let after = new.clusters.iter().filter(|one| self.cluster(&one.name).is_none());
+        changes.clusters = before.chain(after).map(|one| one.name.clone()).collect();
+        changes.clusters.sort_unstable();
 
         let (old, new) = (&self.endpoint, &new.endpoint);
         let mut restart = |key, differs: bool| {

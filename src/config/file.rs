@@ -17,6 +17,8 @@ pub(crate) struct ConfigFile {
     pub(crate) endpoint: Option<EndpointFile>,
     /// One table a peer, by its name.
     pub(crate) peers: Option<BTreeMap<String, PeerFile>>,
+    /// One table a cluster behind this endpoint, by its name.
+    pub(crate) clusters: Option<BTreeMap<String, ClusterFile>>,
 }
 
 /// This machine.
@@ -361,6 +363,68 @@ pub(crate) struct ChildFile {
     pub(crate) start: Option<StartFile>,
     /// When its keys are renewed. Default: as the peer says.
     pub(crate) lifetimes: Option<ChildLifetimesFile>,
+}
+
+/// A Kubernetes cluster behind this endpoint.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClusterFile {
+    /// How its Services are reached. Default `translate`.
+    pub(crate) services: Option<ServicesFile>,
+    /// The Kubernetes API, which says where Services and endpoints are.
+    pub(crate) kubernetes: Option<KubernetesFile>,
+    /// Instead: file with what `kubectl get services,endpointslices -A -o yaml` prints; it is watched for change.
+    pub(crate) objects: Option<String>,
+    /// Ranges of its Services' addresses. Default: as the cluster says.
+    pub(crate) service_cidrs: Option<Vec<String>>,
+    /// Ranges of its Pods' addresses. Default: as the cluster's nodes say.
+    pub(crate) pod_cidrs: Option<Vec<String>>,
+    /// Addresses of its nodes. Default: as the cluster says.
+    pub(crate) nodes: Option<Vec<String>>,
+    /// The zone that this endpoint is in, for Services that prefer endpoints nearby.
+    pub(crate) zone: Option<String>,
+    /// Answer ping to a Service's address while it has a ready endpoint. Default true.
+    pub(crate) ping: Option<bool>,
+    /// What to do with Services whose `internalTrafficPolicy` is `Local`. Default `cluster`.
+    pub(crate) internal_local: Option<InternalLocalFile>,
+    /// Age at which what is known of the cluster counts as old. Default `10m`.
+    pub(crate) stale_after: Option<String>,
+    /// Connections that are tracked at most, from 4096 to 16777216. Default 262144.
+    pub(crate) connections: Option<u32>,
+}
+
+/// How Services are reached.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ServicesFile {
+    /// Translated here to one of their endpoints; the client's address is kept.
+    Translate,
+    /// Likewise, behind this machine's own address: no route back to the office is needed.
+    TranslateAndMasquerade,
+    /// Routed to the nodes as they are.
+    Route,
+}
+
+/// How to reach the Kubernetes API.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KubernetesFile {
+    /// File with the server's address, its CA and our credentials.
+    pub(crate) kubeconfig: Option<String>,
+    /// Which of the kubeconfig's contexts. Default: its current one.
+    pub(crate) context: Option<String>,
+    /// Use the ServiceAccount of the Pod that this runs in. Default false.
+    pub(crate) in_cluster: Option<bool>,
+}
+
+/// What to do with Services that want to be served on the sender's node.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum InternalLocalFile {
+    /// Take every endpoint, as for other Services.
+    Cluster,
+    /// Refuse connections: there is no Pod of theirs on this machine.
+    Refuse,
 }
 
 /// A number, or a word that stands for one.

@@ -26,7 +26,8 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use diff::Changes;
 pub use schema::json_schema;
 pub use types::{
-    ChildRoutes, ClampMss, Config, DataPlane, Endpoint, LogFormat, Logging, Peer, Polling, WhenStopped,
+    ChildRoutes, ClampMss, Cluster, ClusterSource, Config, DataPlane, Endpoint, InternalLocal, LogFormat,
+    Logging, Peer, Polling, ServiceMode, WhenStopped,
 };
 
 use check::Context;
@@ -180,12 +181,12 @@ fn load_layers(
     let vault =
         Vault { base, credentials: credentials.map(|(_, path)| PathBuf::from(path)), ..Vault::default() };
     let mut context = Context { layers: &layers, vault, unix_now: inputs.unix_now, out };
-    let (endpoint, peers) = check::check(merged, &mut context);
+    let (endpoint, peers, clusters) = check::check(merged, &mut context);
     let out = context.out;
     if failed(&out) {
         return Err(Diagnostics::new(out));
     }
-    Ok(Config { endpoint, peers, warnings: out, files })
+    Ok(Config { endpoint, peers, clusters, warnings: out, files })
 }
 
 fn failed(out: &[Diagnostic]) -> bool {

@@ -274,7 +274,7 @@ impl Walk<'_> {
 
 fn unknown_key(key: &str, path: &str, names: &[&str]) -> (String, String) {
     let place = if path.is_empty() { "the configuration".to_owned() } else { format!("`[{path}]`") };
-    if path.is_empty() && matches!(key, "clusters" | "routes" | "rules" | "dns") {
+    if path.is_empty() && matches!(key, "routes" | "rules" | "dns") {
         return (
             format!("`{key}` is not supported by this version"),
             "leave it out; routes follow the children's remote selectors, or their `routes`".to_owned(),

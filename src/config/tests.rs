@@ -1,5 +1,6 @@
 //! A directory with credentials to point at, and the ways to load a text.
 
+mod clusters;
 mod diagnostics;
 mod documents;
 mod layers;

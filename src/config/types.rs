@@ -19,6 +19,8 @@ pub struct Config {
     pub endpoint: Endpoint,
     /// The peers by name.
     pub peers: Vec<Peer>,
+    /// The clusters behind this endpoint, by name.
+    pub clusters: Vec<Cluster>,
     /// What somebody should look at.
     pub warnings: Vec<Diagnostic>,
     /// The files it was read from, in the order in which they lie over each other.
@@ -29,6 +31,11 @@ impl Config {
     /// The peer of a name.
     pub fn peer(&self, name: &PeerName) -> Option<&Peer> {
         self.peers.iter().find(|peer| peer.ike.name == *name)
+    }
+
+    /// The cluster of a name.
+    pub fn cluster(&self, name: &str) -> Option<&Cluster> {
+        self.clusters.iter().find(|cluster| cluster.name == name)
     }
 
     /// What the IKE layer takes.
@@ -144,6 +151,81 @@ pub struct Peer {
     pub certificate_not_after: Option<i64>,
     /// Hash of everything that was written for this peer and of its credentials, to tell whether it changed.
     pub(crate) fingerprint: Fingerprint,
+}
+
+/// A Kubernetes cluster behind this endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// Ranges of its Services' addresses, none of them within another; none if the cluster is to say.
+    pub service_cidrs: Vec<IpNet>,
+    /// Ranges of its Pods' addresses; none if the cluster is to say.
+    pub pod_cidrs: Vec<IpNet>,
+    /// Addresses of its nodes; none if the cluster is to say.
+    pub nodes: Vec<IpAddr>,
+    /// How its Services are reached.
+    pub services: ServiceMode,
+    /// Who says where Services and endpoints are. Always there unless `services` is [`ServiceMode::Route`].
+    pub source: Option<ClusterSource>,
+    /// The zone that this endpoint is in.
+    pub zone: Option<String>,
+    /// Whether ping to a Service's address is answered while it has a ready endpoint.
+    pub ping: bool,
+    /// What to do with Services whose `internalTrafficPolicy` is `Local`.
+    pub internal_local: InternalLocal,
+    /// Age at which what is known of the cluster counts as old.
+    pub stale_after: Duration,
+    /// Connections that are tracked at most.
+    pub connections: u32,
+}
+
+/// How a cluster's Services are reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ServiceMode {
+    /// Translated here; the client's address is kept.
+    #[default]
+    Translate,
+    /// Translated here, behind this machine's own address.
+    TranslateAndMasquerade,
+    /// Routed to the nodes as they are.
+    Route,
+}
+
+impl ServiceMode {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Translate => "translate",
+            Self::TranslateAndMasquerade => "translate-and-masquerade",
+            Self::Route => "route",
+        }
+    }
+}
+
+/// Who says where a cluster's Services and endpoints are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterSource {
+    /// The Kubernetes API.
+    Kubernetes {
+        /// File with server, CA and credentials; `None` for the ServiceAccount of the Pod that this runs in.
+        kubeconfig: Option<PathBuf>,
+        /// Which of its contexts; `None` for its current one.
+        context: Option<String>,
+    },
+    /// A file with the objects, watched for change.
+    Objects(PathBuf),
+}
+
+/// What to do with Services that want to be served on the sender's node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InternalLocal {
+    /// Take every endpoint.
+    #[default]
+    Cluster,
+    /// Refuse connections.
+    Refuse,
 }
 
 /// The routes of one child.

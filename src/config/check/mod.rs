@@ -2,6 +2,7 @@
 
 mod auth;
 mod child;
+mod cluster;
 mod cross;
 mod endpoint;
 mod peer;
@@ -14,7 +15,7 @@ use super::diagnostic::{Diagnostic, Severity, build};
 use super::file::ConfigFile;
 use super::secrets::{Refusal, Vault};
 use super::source::{At, Layers};
-use super::types::{Endpoint, Peer};
+use super::types::{Cluster, Endpoint, Peer};
 use super::units;
 
 /// What the checks share: where things stand, and what was found wrong so far.
@@ -158,14 +159,14 @@ impl Context<'_> {
     }
 }
 
-/// A name of a peer or child: what is safe in logs, file names and environment variables.
+/// A name of a peer, child or cluster: what is safe in logs, file names and environment variables.
 fn is_name(name: &str) -> bool {
     (1..=32).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
 /// Checks everything. What is returned is whole only if no error was reported.
-pub(crate) fn check(file: ConfigFile, context: &mut Context<'_>) -> (Endpoint, Vec<Peer>) {
-    let ConfigFile { endpoint, peers } = file;
+pub(crate) fn check(file: ConfigFile, context: &mut Context<'_>) -> (Endpoint, Vec<Peer>, Vec<Cluster>) {
+    let ConfigFile { endpoint, peers, clusters } = file;
     let endpoint = endpoint::check(endpoint.unwrap_or_default(), context);
     let mut checked = Vec::new();
     for (name, peer) in peers.unwrap_or_default() {
@@ -180,5 +181,7 @@ pub(crate) fn check(file: ConfigFile, context: &mut Context<'_>) -> (Endpoint, V
         );
     }
     cross::check(&checked, context);
-    (endpoint, checked)
+    let clusters = cluster::check_all(clusters.unwrap_or_default(), context);
+    cluster::check_reachable(&clusters, &checked, context);
+    (endpoint, checked, clusters)
 }

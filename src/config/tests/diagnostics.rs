@@ -63,7 +63,6 @@ fn unknown_keys_with_what_was_meant() {
         ("[endpoint]\n⟦nane = \"x\"\n", "unknown-key", "did you mean `name`"),
         ("[endpoint]\nlog = { ⟦levle = \"info\" }\n", "unknown-key", "did you mean `level`"),
         ("⟦endpiont = { name = \"x\" }\n", "unknown-key", "did you mean `endpoint`"),
-        ("[⟦clusters.prod]\nnodes = []\n", "unknown-key", "not supported by this version"),
         ("[[⟦rules]]\nfrom = []\n", "unknown-key", "not supported by this version"),
         ("[[⟦routes]]\nto = \"x\"\n", "unknown-key", "not supported by this version"),
         ("[peers.a.children.b]\n⟦zzzzzzzzzz = 1\n", "unknown-key", "known are"),

@@ -48,3 +48,16 @@ fn endpoint_settings_are_applied_or_take_a_restart() {
     assert_eq!(with("log.level = \"debug\"").applied, ["log.level"]);
     assert_eq!(with("when_stopped = \"clear\"").applied, ["when_stopped"]);
 }
+
+#[test]
+fn a_reload_tells_which_clusters_changed() {
+    let lab = Lab::new();
+    let with = |clusters: &str| lab.good(&format!("{PEER}{clusters}"));
+    let old = with("[clusters.a]\nobjects = \"./a.yaml\"\n[clusters.b]\nobjects = \"./b.yaml\"\n");
+    assert!(old.diff(&old.clone()).is_empty());
+    let new =
+        with("[clusters.b]\nobjects = \"./b.yaml\"\nping = false\n[clusters.c]\nservices = \"route\"\n");
+    let changes = old.diff(&new);
+    assert_eq!(changes.clusters, ["a", "b", "c"]);
+    assert!(!changes.is_empty() && changes.restart.is_empty() && changes.applied.is_empty());
+}
