@@ -31,6 +31,7 @@ esac
 if [ "$want" = test ]; then
     need g++ c++
     need iproute2 ip
+    need iptables iptables-nft-restore
     need ethtool ethtool
     need openssl openssl
     need python3 python3

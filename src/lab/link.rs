@@ -1,9 +1,6 @@
 //! Links, addresses and routes of a [`Namespace`], by netlink.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    process::Command,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
@@ -12,7 +9,10 @@ use rtnetlink::{
     packet_route::{route::RouteMessage, rule::RuleAction},
 };
 
-use super::{LabError, namespace::Namespace};
+use super::{
+    LabError,
+    namespace::{Namespace, system_program},
+};
 
 /// One end of a wire: a link's name and its addresses.
 #[derive(Debug, Clone, Copy)]
@@ -105,9 +105,8 @@ impl Namespace {
     /// # Errors
     /// `ethtool` is not installed or refuses.
     pub fn set_features(&self, link: &str, features: &[&str], on: bool) -> Result<(), LabError> {
-        let mut command = Command::new("ethtool");
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{path}:/usr/sbin:/sbin")).args(["-K", link]);
+        let mut command = system_program("ethtool");
+        command.args(["-K", link]);
         for feature in features {
             command.args([*feature, if on { "on" } else { "off" }]);
         }
@@ -297,7 +296,7 @@ pub(super) fn route_address(address: &rtnetlink::packet_route::route::RouteAddre
     }
 }
 
-fn parse_net(text: &str) -> Result<IpNet, LabError> {
+pub(super) fn parse_net(text: &str) -> Result<IpNet, LabError> {
     let text = match text {
         "default" => "0.0.0.0/0",
         "default6" => "::/0",

@@ -16,6 +16,7 @@
 
 pub mod capture;
 mod child;
+pub mod cluster;
 pub mod daemon;
 pub mod demo;
 pub mod dump;
@@ -27,6 +28,7 @@ pub mod namespace;
 pub mod nat;
 pub mod path;
 pub mod relay;
+pub mod routing;
 pub mod site;
 pub mod topology;
 pub mod traffic;
@@ -40,4 +42,4 @@ pub use error::LabError;
 pub use namespace::Namespace;
 pub use relay::Relay;
 pub use site::{Outer, Plan};
-pub use topology::Lab;
+pub use topology::{Lab, Underlay};

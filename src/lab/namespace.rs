@@ -181,6 +181,20 @@ impl Namespace {
         self.run(|| write_sysctl(path, value))
     }
 
+    /// Lets it forward, both families, without telling anybody of a shorter way.
+    ///
+    /// # Errors
+    /// A setting may not be written.
+    pub fn make_router(&self) -> Result<(), LabError> {
+        self.run(|| {
+            for key in ["all", "default"] {
+                write_sysctl(&format!("net/ipv4/conf/{key}/send_redirects"), "0")?;
+            }
+            write_sysctl("net/ipv4/ip_forward", "1")?;
+            write_sysctl("net/ipv6/conf/all/forwarding", "1")
+        })
+    }
+
     /// Loads nftables rules from text.
     ///
     /// # Errors
@@ -205,6 +219,14 @@ impl Namespace {
         self.counter("netstat", group, counter)
     }
 
+    /// Reads one counter of `/proc/net/snmp`, such as `Tcp` `OutRsts`.
+    ///
+    /// # Errors
+    /// There is no such counter.
+    pub fn snmp(&self, group: &str, counter: &str) -> Result<u64, LabError> {
+        self.counter("snmp", group, counter)
+    }
+
     fn counter(&self, file: &str, group: &str, counter: &str) -> Result<u64, LabError> {
         let path = format!("/proc/thread-self/net/{file}");
         let text = self.run(|| fs::read_to_string(path).map_err(LabError::io(format!("read {file}"))))?;
@@ -219,9 +241,16 @@ impl Namespace {
 
 /// The `nft` program, also where `PATH` lacks the system directories.
 fn nft<const N: usize>(arguments: [&str; N]) -> Command {
-    let mut command = Command::new("nft");
+    let mut command = system_program("nft");
+    command.args(arguments);
+    command
+}
+
+/// A program of the system's administration, also where `PATH` lacks its directories.
+pub(super) fn system_program(name: &str) -> Command {
+    let mut command = Command::new(name);
     let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{path}:/usr/sbin:/sbin")).args(arguments);
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
     command
 }
 

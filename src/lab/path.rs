@@ -7,13 +7,11 @@
 //!
 //! Every product measured runs on the two gateways, on the very same links.
 
-use std::process::Command;
-
 use super::{
     LabError,
     enter::Entered,
     link::{End, wire},
-    namespace::Namespace,
+    namespace::{Namespace, system_program},
 };
 
 /// The client's network.
@@ -106,16 +104,8 @@ impl Path {
     /// `ethtool` is not installed or fails.
     pub fn without_offload(&self) -> Result<(), LabError> {
         for gateway in self.gateways() {
-            let mut command = Command::new("ethtool");
-            let path = std::env::var("PATH").unwrap_or_default();
-            command.env("PATH", format!("{path}:/usr/sbin:/sbin")).args([
-                "-K",
-                WIRE,
-                "tx-udp-segmentation",
-                "off",
-                "tso",
-                "off",
-            ]);
+            let mut command = system_program("ethtool");
+            command.args(["-K", WIRE, "tx-udp-segmentation", "off", "tso", "off"]);
             gateway.output(command, "")?;
         }
         Ok(())

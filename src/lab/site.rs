@@ -28,6 +28,10 @@ pub struct Plan {
     pub office_start: &'static str,
     /// When the cloud begins.
     pub cloud_start: &'static str,
+    /// What the office reaches in the cloud, IPv4.
+    pub cloud_networks: &'static [&'static str],
+    /// The same, IPv6.
+    pub cloud_networks6: &'static [&'static str],
     /// Whether the cloud knows the second site.
     pub branch: bool,
     /// IKE proposals, as users write them.
@@ -44,6 +48,8 @@ pub struct Plan {
     pub office_extra: String,
     /// More lines for the cloud's table of the office peer.
     pub cloud_extra: String,
+    /// More tables for the cloud, such as `[clusters.prod]`.
+    pub cloud_tables: String,
 }
 
 impl Default for Plan {
@@ -52,6 +58,8 @@ impl Default for Plan {
             outer: Outer::V4,
             office_start: "connect",
             cloud_start: "wait",
+            cloud_networks: &[NODES, PODS],
+            cloud_networks6: &[PODS6],
             branch: false,
             ike: "aes256gcm16-prfsha384-x25519",
             esp: "aes256gcm16-x25519",
@@ -62,6 +70,7 @@ impl Default for Plan {
             cloud_endpoint: String::new(),
             office_extra: String::new(),
             cloud_extra: String::new(),
+            cloud_tables: String::new(),
         }
     }
 }
@@ -76,8 +85,8 @@ impl Plan {
         let mut text = endpoint("office", folder) + &self.office_endpoint;
         text += &self.peer(folder, "cloud", remote, ["office", "cloud"], OFFICE_KEY, self.office_start);
         text += &self.office_extra;
-        text += &child("cloud", "vpc", &[OFFICE], &[NODES, PODS]);
-        text += &child("cloud", "vpc6", &[OFFICE6], &[PODS6]);
+        text += &child("cloud", "vpc", &[OFFICE], self.cloud_networks);
+        text += &child("cloud", "vpc6", &[OFFICE6], self.cloud_networks6);
         vec![("skybridge.toml", text), (OFFICE_KEY, key(1))]
     }
 
@@ -87,12 +96,13 @@ impl Plan {
         let mut text = endpoint("cloud", folder) + &self.cloud_endpoint;
         text += &self.peer(folder, "office", remote, ["cloud", "office"], OFFICE_KEY, self.cloud_start);
         text += &self.cloud_extra;
-        text += &child("office", "lan", &[NODES, PODS], &[OFFICE]);
-        text += &child("office", "lan6", &[PODS6], &[OFFICE6]);
+        text += &child("office", "lan", self.cloud_networks, &[OFFICE]);
+        text += &child("office", "lan6", self.cloud_networks6, &[OFFICE6]);
         if self.branch {
             text += &self.peer(folder, "branch", BRANCH, ["cloud", "branch"], BRANCH_KEY, "wait");
             text += &child("branch", "lan", &[PODS], &[BRANCH_NET]);
         }
+        text += &self.cloud_tables;
         vec![("skybridge.toml", text), (OFFICE_KEY, key(1)), (BRANCH_KEY, key(2))]
     }
 

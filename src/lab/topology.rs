@@ -40,6 +40,8 @@ pub const CLOUD: &str = "10.0.3.10";
 pub const CLOUD6: &str = "2001:db8:c:3::10";
 /// The nodes' subnet.
 pub const NODES: &str = "10.0.1.0/24";
+/// The nodes' subnet, IPv6.
+pub const NODES6: &str = "fd00:c:1::/64";
 /// The Pods' subnet.
 pub const PODS: &str = "10.0.2.0/24";
 /// The Pods' subnet, IPv6.
@@ -80,13 +82,32 @@ pub struct Lab {
     pub branch: Namespace,
 }
 
-impl Lab {
-    /// Builds the world.
+/// What every world has: the office, the way to the cloud, and the cloud endpoint in its subnet.
+#[derive(Debug)]
+pub struct Underlay {
+    /// A machine in the office, `192.168.10.10`.
+    pub client: Namespace,
+    /// The office endpoint; `lan0` to the office, `wan0` to the carrier.
+    pub edge: Namespace,
+    /// The carrier's NAT; `cpe0` to the office, `inet0` to the internet.
+    pub carrier: Namespace,
+    /// A router of the internet; `carrier0` and `cloud0`.
+    pub internet: Namespace,
+    /// The cloud's 1:1 NAT; `inet0` to the internet, `vpc0` inside.
+    pub igw: Namespace,
+    /// The VPC's router; `igw0` and `cloud0`.
+    pub vpc: Namespace,
+    /// The cloud endpoint; `eth0`.
+    pub cloud: Namespace,
+}
+
+impl Underlay {
+    /// Builds it. The VPC's router knows the way out and the cloud endpoint's subnet, nothing else.
     ///
     /// # Errors
     /// The kernel or `nft` refuse a step.
     pub fn build(_inside: &Entered) -> Result<Self, LabError> {
-        let lab = Self {
+        let underlay = Self {
             client: Namespace::create("client")?,
             edge: Namespace::create("edge")?,
             carrier: Namespace::create("carrier")?,
@@ -94,24 +115,19 @@ impl Lab {
             igw: Namespace::create("igw")?,
             vpc: Namespace::create("vpc")?,
             cloud: Namespace::create("cloud")?,
-            node: Namespace::create("node")?,
-            pod: Namespace::create("pod")?,
-            branch: Namespace::create("branch")?,
         };
         // The endpoints are left for the daemon to set; everybody else routes by trade.
-        for router in [&lab.carrier, &lab.internet, &lab.igw, &lab.vpc, &lab.node] {
-            router.sysctl("net/ipv4/ip_forward", "1")?;
-            router.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        for router in [&underlay.carrier, &underlay.internet, &underlay.igw, &underlay.vpc] {
+            router.make_router()?;
         }
-        lab.join()?;
-        lab.route()?;
-        lab.carrier.nft(&nat::masquerade("inet0", None))?;
-        lab.igw.nft(&nat::one_to_one("inet0", CLOUD_PUBLIC, CLOUD))?;
-        Ok(lab)
+        underlay.join()?;
+        underlay.route()?;
+        underlay.carrier.nft(&nat::masquerade("inet0", None))?;
+        underlay.igw.nft(&nat::one_to_one("inet0", CLOUD_PUBLIC, CLOUD))?;
+        Ok(underlay)
     }
 
     fn join(&self) -> Result<(), LabError> {
-        let end = |namespace, link, addresses| End { namespace, link, addresses };
         wire(
             end(&self.client, "eth0", &["192.168.10.10/24", "fd00:10::10/64"]),
             end(&self.edge, "lan0", &["192.168.10.1/24", "fd00:10::1/64"]),
@@ -129,16 +145,66 @@ impl Lab {
             end(&self.igw, "inet0", &["203.0.113.10/24", "2001:db8:3::2/64"]),
         )?;
         wire(
-            end(&self.internet, "branch0", &["192.0.2.1/24"]),
-            end(&self.branch, "wan0", &["192.0.2.2/24"]),
-        )?;
-        wire(
             end(&self.igw, "vpc0", &["10.0.255.2/30", "2001:db8:c:ff::2/64"]),
             end(&self.vpc, "igw0", &["10.0.255.1/30", "2001:db8:c:ff::1/64"]),
         )?;
         wire(
             end(&self.vpc, "cloud0", &["10.0.3.1/24", "2001:db8:c:3::1/64"]),
             end(&self.cloud, "eth0", &["10.0.3.10/24", "2001:db8:c:3::10/64"]),
+        )
+    }
+
+    fn route(&self) -> Result<(), LabError> {
+        default_routes(&self.client, "192.168.10.1", "fd00:10::1")?;
+        default_routes(&self.edge, "100.64.0.1", "2001:db8:1::1")?;
+        default_routes(&self.carrier, "198.51.100.1", "2001:db8:2::1")?;
+        self.internet.route("2001:db8:1::/64", "2001:db8:2::2")?;
+        self.internet.route("2001:db8:c::/48", "2001:db8:3::2")?;
+        default_routes(&self.igw, "203.0.113.1", "2001:db8:3::1")?;
+        self.igw.route("10.0.0.0/16", "10.0.255.1")?;
+        self.igw.route("2001:db8:c::/48", "2001:db8:c:ff::1")?;
+        default_routes(&self.vpc, "10.0.255.2", "2001:db8:c:ff::2")?;
+        default_routes(&self.cloud, "10.0.3.1", "2001:db8:c:3::1")
+    }
+
+    /// Every namespace.
+    pub fn namespaces(&self) -> [&Namespace; 7] {
+        [&self.client, &self.edge, &self.carrier, &self.internet, &self.igw, &self.vpc, &self.cloud]
+    }
+}
+
+/// An end of a wire.
+pub(super) fn end<'a>(namespace: &'a Namespace, link: &'a str, addresses: &'a [&'a str]) -> End<'a> {
+    End { namespace, link, addresses }
+}
+
+/// Routes everything else of both families through a router each.
+pub(super) fn default_routes(namespace: &Namespace, via: &str, via6: &str) -> Result<(), LabError> {
+    namespace.route("default", via)?;
+    namespace.route("default6", via6)
+}
+
+impl Lab {
+    /// Builds the world.
+    ///
+    /// # Errors
+    /// The kernel or `nft` refuse a step.
+    pub fn build(inside: &Entered) -> Result<Self, LabError> {
+        let Underlay { client, edge, carrier, internet, igw, vpc, cloud } = Underlay::build(inside)?;
+        let node = Namespace::create("node")?;
+        let pod = Namespace::create("pod")?;
+        let branch = Namespace::create("branch")?;
+        let lab = Self { client, edge, carrier, internet, igw, vpc, cloud, node, pod, branch };
+        lab.node.make_router()?;
+        lab.join()?;
+        lab.route()?;
+        Ok(lab)
+    }
+
+    fn join(&self) -> Result<(), LabError> {
+        wire(
+            end(&self.internet, "branch0", &["192.0.2.1/24"]),
+            end(&self.branch, "wan0", &["192.0.2.2/24"]),
         )?;
         wire(
             end(&self.vpc, "node0", &["10.0.1.1/24", "fd00:c:1::1/64"]),
@@ -152,25 +218,11 @@ impl Lab {
     }
 
     fn route(&self) -> Result<(), LabError> {
-        let both = |namespace: &Namespace, via: &str, via6: &str| {
-            namespace.route("default", via)?;
-            namespace.route("default6", via6)
-        };
-        both(&self.client, "192.168.10.1", "fd00:10::1")?;
-        both(&self.edge, "100.64.0.1", "2001:db8:1::1")?;
-        both(&self.carrier, "198.51.100.1", "2001:db8:2::1")?;
-        self.internet.route("2001:db8:1::/64", "2001:db8:2::2")?;
-        self.internet.route("2001:db8:c::/48", "2001:db8:3::2")?;
         self.branch.route("default", "192.0.2.1")?;
-        both(&self.igw, "203.0.113.1", "2001:db8:3::1")?;
-        self.igw.route("10.0.0.0/16", "10.0.255.1")?;
-        self.igw.route("2001:db8:c::/48", "2001:db8:c:ff::1")?;
-        both(&self.vpc, "10.0.255.2", "2001:db8:c:ff::2")?;
         self.vpc.route(PODS, "10.0.1.11")?;
         self.vpc.route(PODS6, "fd00:c:1::11")?;
-        both(&self.cloud, "10.0.3.1", "2001:db8:c:3::1")?;
-        both(&self.node, "10.0.1.1", "fd00:c:1::1")?;
-        both(&self.pod, "10.0.2.1", "fd00:c:2::1")?;
+        default_routes(&self.node, "10.0.1.1", "fd00:c:1::1")?;
+        default_routes(&self.pod, "10.0.2.1", "fd00:c:2::1")?;
         for office in [OFFICE, BRANCH_NET] {
             self.vpc.route(office, CLOUD)?;
         }
@@ -182,8 +234,7 @@ impl Lab {
     /// # Errors
     /// `nft` refuses.
     pub fn make_vpc_stateful(&self) -> Result<(), LabError> {
-        self.vpc.sysctl("net/netfilter/nf_conntrack_tcp_loose", "0")?;
-        self.vpc.nft("table inet fabric {\n  chain forward {\n    type filter hook forward priority 0;\n    ct state invalid drop\n  }\n}\n")
+        make_stateful(&self.vpc)
     }
 
     /// Routes office and Pods to each other without a tunnel, along the very same links, to measure
@@ -235,4 +286,13 @@ impl Lab {
             &self.branch,
         ]
     }
+}
+
+/// Makes a router drop replies that had no request.
+pub(super) fn make_stateful(router: &Namespace) -> Result<(), LabError> {
+    router.sysctl("net/netfilter/nf_conntrack_tcp_loose", "0")?;
+    router.nft(
+        "table inet fabric {\n  chain forward {\n    type filter hook forward priority 0;\n    \
+         ct state invalid drop\n  }\n}\n",
+    )
 }

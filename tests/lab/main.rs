@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 mod bad_input;
+mod cluster;
 #[path = "../common/inside.rs"]
 mod inside;
 mod network;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         system::TESTS,
         unprivileged::TESTS,
         bad_input::TESTS,
+        &cluster::tests(),
         speed::files::TESTS,
         speed::wire::TESTS,
         speed::load::TESTS,

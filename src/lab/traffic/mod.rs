@@ -1,5 +1,5 @@
 //! Traffic to send through a tunnel and to measure, without any other program: echo requests,
-//! numbered datagrams at a low or a high rate, files over HTTP, TCP streams.
+//! numbered datagrams at a low or a high rate, files over HTTP, TCP streams, visits to Services.
 
 pub mod datagram;
 pub mod flood;
@@ -8,6 +8,7 @@ pub mod ping;
 pub mod series;
 pub mod stream;
 pub mod tcp;
+pub mod visit;
 
 /// A mark that every payload carries; whoever finds it on the wire has found clear text.
 pub const MARK: &[u8; 16] = b"skybridge-clear!";

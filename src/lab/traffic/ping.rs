@@ -104,7 +104,8 @@ fn verdict(packet: &[u8], to: IpAddr, request: &[u8]) -> Option<Result<(), Strin
         IpAddr::V4(_) => packet.get(usize::from(packet.first()? & 0x0f) * 4..)?,
         IpAddr::V6(_) => packet,
     };
-    let (reply, unreachable, too_big) = if to.is_ipv4() { (0, 3, None) } else { (129, 1, Some(2)) };
+    let (reply, unreachable, too_big, exceeded) =
+        if to.is_ipv4() { (0, 3, None, 11) } else { (129, 1, Some(2), 3) };
     let kind = *message.first()?;
     if kind == reply && message.get(4..) == request.get(4..) {
         return Some(Ok(()));
@@ -123,6 +124,9 @@ fn verdict(packet: &[u8], to: IpAddr, request: &[u8]) -> Option<Result<(), Strin
     let code = message.get(1)?;
     if kind == unreachable {
         return Some(Err(format!("destination unreachable (code {code})")));
+    }
+    if kind == exceeded {
+        return Some(Err("time to live exceeded".to_owned()));
     }
     (Some(kind) == too_big).then(|| Err("packet too big".to_owned()))
 }
