@@ -13,10 +13,12 @@
 
 pub mod conntrack;
 pub mod decode;
+pub mod detect;
 pub mod kubernetes;
 pub mod model;
 pub mod objects;
 pub mod plan;
+pub mod probe;
 pub mod select;
 pub mod slots;
 pub mod table;

@@ -16,6 +16,7 @@ use super::{
     held::HeldPackets,
     outbox::{Outbox, Train},
     rate::RateLimit,
+    sights::Sights,
 };
 use crate::{
     crypto::Random,
@@ -55,6 +56,8 @@ pub(super) struct Core {
     pub(super) acquires: HashMap<u64, u64>,
     pub(super) generation: u64,
     pub(super) hold_millis: u64,
+    /// Headers that are copied.
+    pub(super) sights: Sights,
     reports: Box<dyn ReportSink>,
     too_big: RateLimit,
     unreachable: RateLimit,
@@ -83,6 +86,7 @@ impl Core {
             acquires: HashMap::new(),
             generation: 0,
             hold_millis: u64::try_from(config.hold.as_millis()).unwrap_or(u64::MAX),
+            sights: Sights::new(config.sightings.clone()),
             reports,
             too_big: RateLimit::new(config.icmp_per_second),
             unreachable: RateLimit::new(config.icmp_per_second),

@@ -10,7 +10,7 @@ use crate::{
     esp::{DropReason, InboundSa, Opened, OpenedTrain, Refused, Report, Snapshot},
     wire::{
         esp::EspHeader,
-        ip::{Ecn, InnerPacket},
+        ip::{Ecn, InnerPacket, sighting::Way},
         udp_encap::{Encapsulated, EncapsulationError, demux},
     },
 };
@@ -80,19 +80,29 @@ impl Core {
         let mut opened = std::mem::take(&mut self.opened);
         sa.open_train(octets, segment, ecn, now, &mut opened);
         let tag = delivery.tag(sa);
-        for result in &opened {
+        let sights = self.sights.on();
+        for (index, result) in opened.iter().enumerate() {
             match result {
                 Ok(Opened { inner: Some(inner), facts, .. }) => {
                     // The ESP header and the IV leave more room than that before the packet.
                     let start = inner.start.saturating_sub(TUN_HEADROOM);
                     let Some(buffer) = octets.get_mut(start..inner.end) else { continue };
+                    if sights && facts.is_some_and(|facts| facts.is_noteworthy()) {
+                        self.sight_inner(buffer, now);
+                    }
                     if facts.is_some_and(|facts| facts.may_clamp) {
                         self.clamp_inner(sa, buffer);
                     }
                     delivery.push(buffer, tag);
                 }
                 Ok(Opened { inner: None, .. }) => add(&self.counters.dummies, 1),
-                Err(refused) => self.counters.drops.add(refused.reason),
+                Err(refused) => {
+                    self.counters.drops.add(refused.reason);
+                    if sights {
+                        let datagram = octets.get(index * segment..).unwrap_or_default();
+                        self.sight_refused(sa, *refused, datagram.get(..segment).unwrap_or(datagram), now);
+                    }
+                }
             }
         }
         self.tell(sa, &opened, meta, now);
@@ -106,6 +116,26 @@ impl Core {
             && clamp(inner, &view, || sa.treatment().mss(view.version, sa.inner_mtu()))
         {
             add(&self.counters.mss_clamped, 1);
+        }
+    }
+
+    /// Before the packet is delivered, so that it is seen before its answer.
+    fn sight_inner(&mut self, buffer: &[u8], now: u64) {
+        let inner = buffer.get(TUN_HEADROOM..).unwrap_or_default();
+        if let Ok(view) = InnerPacket::parse(inner) {
+            self.sights.look(Way::FromTunnel, false, inner, &view, now, &self.counters);
+        }
+    }
+
+    /// A packet that was opened but lies outside the selectors.
+    fn sight_refused(&mut self, sa: &InboundSa, refused: Refused, datagram: &[u8], now: u64) {
+        let by_policy = matches!(
+            refused.reason,
+            DropReason::InnerSelectorMismatch | DropReason::InnerFragmentWithoutPorts
+        );
+        let inner = datagram.get(sa.inner_start()..).unwrap_or_default();
+        if by_policy && let Ok(view) = InnerPacket::parse(inner) {
+            self.sights.look(Way::FromTunnel, true, inner, &view, now, &self.counters);
         }
     }
 

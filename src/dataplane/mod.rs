@@ -25,6 +25,7 @@ mod outbox;
 mod poll;
 mod rate;
 pub mod segment;
+mod sights;
 pub mod socket;
 pub mod tun;
 pub mod udp;
@@ -44,6 +45,7 @@ pub use self::{
     device::{Offers, TunDevice, UdpDevice},
     ike_sender::IkeSender,
     poll::Polling,
+    sights::Sightings,
     socket::{IpsecSocket, IpsecSockets, SocketOptions},
     tun::KernelTun,
     udp::KernelUdp,
@@ -55,7 +57,7 @@ use crate::{
 };
 
 /// Settings of a data plane.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct DataPlaneConfig {
     /// The zero of every time in milliseconds that SAs and paths keep.
     pub epoch: Instant,
@@ -67,6 +69,8 @@ pub struct DataPlaneConfig {
     pub offload: bool,
     /// What a worker does before it sleeps.
     pub polling: Polling,
+    /// Where headers are copied to that tell whether connections come to be.
+    pub sightings: Option<Sightings>,
 }
 
 impl Default for DataPlaneConfig {
@@ -77,6 +81,7 @@ impl Default for DataPlaneConfig {
             icmp_per_second: 100,
             offload: true,
             polling: Polling::default(),
+            sightings: None,
         }
     }
 }
@@ -172,7 +177,7 @@ impl DataPlane {
             let counters = Arc::new(DataCounters::default());
             let control = Arc::new(worker::Control::new()?);
             let worker = Worker::new(
-                config,
+                config.clone(),
                 Some(tun),
                 Box::new(udp),
                 Arc::clone(snapshot),

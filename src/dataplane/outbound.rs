@@ -21,7 +21,9 @@ use crate::{
         ip::{
             InnerPacket, IpVersion,
             icmp::{IcmpError, Unreachable},
-            protocol, tcp,
+            protocol,
+            sighting::Way,
+            tcp,
         },
     },
 };
@@ -74,7 +76,12 @@ impl Core {
             return 1;
         };
         match self.way_for_all(turn.snapshot, &segments, octets, &view) {
-            Some((sa, path)) => self.seal_super(turn, (sa, path), &segments, &view),
+            Some((sa, path)) => {
+                if view.protocol == protocol::UDP {
+                    self.sight(octets, &view, false, turn.now);
+                }
+                self.seal_super(turn, (sa, path), &segments, &view);
+            }
             None => {
                 // One by one: each is answered, held, cut or dropped as if it had come alone.
                 let mut piece = std::mem::take(&mut self.piece);
@@ -167,7 +174,15 @@ impl Core {
             return;
         };
         let Some(packet) = packet.get_mut(..view.total_len) else { return };
-        match self.carry(turn, packet, &view, held_since) {
+        let carried = self.carry(turn, packet, &view, held_since);
+        if held_since.is_none() {
+            let refused = matches!(
+                &carried,
+                Err(Refusal { reason: DropReason::NoPolicy | DropReason::PolicyDiscard, .. })
+            );
+            self.sight(packet, &view, refused, turn.now);
+        }
+        match carried {
             Ok(Carried::Sealed) if held_since.is_some() => add(&self.counters.acquired, 1),
             Ok(Carried::Sealed | Carried::Held) => {}
             Err(refusal) => {
@@ -176,6 +191,15 @@ impl Core {
                     self.answer(packet, &view, error, turn.now);
                 }
             }
+        }
+    }
+
+    /// Copies headers if that is wanted. The cheap tests come first.
+    #[inline]
+    fn sight(&mut self, packet: &[u8], view: &InnerPacket, refused: bool, now: u64) {
+        if self.sights.on() && tcp::flags(packet, view).is_none_or(|flags| flags & tcp::BEGINS_OR_RESETS != 0)
+        {
+            self.sights.look(Way::IntoTunnel, refused, packet, view, now, &self.counters);
         }
     }
 

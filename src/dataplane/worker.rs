@@ -129,13 +129,13 @@ impl Worker {
         random: Box<dyn Random>,
     ) -> Self {
         Self {
-            config,
             udp,
             snapshot,
             delivery: Delivery::new(tun, Arc::clone(&counters)),
             from_tun: vec![0; TUN_BUFFER].into_boxed_slice(),
             from_udp: Batch::new(RECEIVE_BATCH, RECEIVE_SLOT),
             core: Core::new(&config, reports, counters, random),
+            config,
             tun_rest_until: 0,
             tun_gone_reported: None,
         }
@@ -151,6 +151,7 @@ impl Worker {
     /// Carries what is there on each side, up to a bound and without waiting, and tells whether there was
     /// anything. `now` is in milliseconds of the configured clock.
     pub fn turn(&mut self, now: u64) -> bool {
+        self.core.sights.refresh();
         let from_tun = self.outbound(now);
         let from_udp = self.inbound(now);
         self.report_lost_tun(now);

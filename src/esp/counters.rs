@@ -146,6 +146,10 @@ pub struct DataCounters {
     pub acquired: AtomicU64,
     /// Reports to the engine that were lost because the queue was full; each is repeated later.
     pub reports_lost: AtomicU64,
+    /// Packets whose headers were copied for the fault detector.
+    pub sightings: AtomicU64,
+    /// Headers for the fault detector that were lost because there were too many.
+    pub sightings_lost: AtomicU64,
 }
 
 impl DataCounters {
@@ -194,11 +198,13 @@ impl DataCounters {
             &self.icmp_suppressed,
             &self.acquired,
             &self.reports_lost,
+            &self.sightings,
+            &self.sightings_lost,
         ]
     }
 }
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 18] = [
     "tun_received",
     "tun_sent",
     "tun_writes",
@@ -215,6 +221,8 @@ const NAMES: [&str; 16] = [
     "icmp_suppressed",
     "acquired",
     "reports_lost",
+    "sightings",
+    "sightings_lost",
 ];
 
 #[cfg(test)]

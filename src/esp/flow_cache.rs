@@ -63,6 +63,11 @@ impl Default for FlowCache {
 }
 
 fn slot_of(packet: &PacketSummary) -> usize {
+    (flow_hash(packet) >> 58) as usize
+}
+
+/// Spreads flows over tables; its high bits are the better ones.
+pub(crate) fn flow_hash(packet: &PacketSummary) -> u64 {
     let fold = |address| match address {
         std::net::IpAddr::V4(address) => u64::from(address.to_bits()),
         std::net::IpAddr::V6(address) => {
@@ -73,11 +78,10 @@ fn slot_of(packet: &PacketSummary) -> usize {
     let ports = u64::from(packet.src_port.unwrap_or(0)) << 24
         | u64::from(packet.dst_port.unwrap_or(0)) << 8
         | u64::from(packet.protocol);
-    let mixed = (fold(packet.src).rotate_left(32) ^ fold(packet.dst))
+    (fold(packet.src).rotate_left(32) ^ fold(packet.dst))
         .wrapping_mul(0x9e37_79b9_7f4a_7c15)
         .wrapping_add(ports)
-        .wrapping_mul(0xd6e8_feb8_6659_fd93);
-    (mixed >> 58) as usize
+        .wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
 #[cfg(test)]

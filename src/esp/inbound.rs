@@ -59,6 +59,8 @@ pub struct InnerFacts {
     pub header_len: u16,
     /// Whether it may be a SYN or SYN-ACK, whose segment size may have to be lowered.
     pub may_clamp: bool,
+    /// Whether it is a TCP reset.
+    pub reset: bool,
     /// Whether it is a fragment.
     pub fragment: bool,
 }
@@ -68,22 +70,32 @@ impl InnerFacts {
     fn new(packet: &InnerPacket, octets: &[u8]) -> Self {
         let fragment = packet.fragment != Fragment::Whole;
         let later = matches!(packet.fragment, Fragment::Later(_));
-        let may_clamp = packet.protocol == protocol::TCP
-            && !later
-            && octets.get(packet.header_len + TCP_FLAGS).is_none_or(|flags| flags & TCP_SYN != 0);
+        let flags = if packet.protocol == protocol::TCP && !later {
+            octets.get(packet.header_len + TCP_FLAGS).copied().unwrap_or(TCP_SYN)
+        } else {
+            0
+        };
         Self {
             version: packet.version,
             protocol: packet.protocol,
             header_len: u16::try_from(packet.header_len).unwrap_or(u16::MAX),
-            may_clamp,
+            may_clamp: flags & TCP_SYN != 0,
+            reset: flags & TCP_RST != 0,
             fragment,
         }
     }
+
+    /// Whether it may be one of the packets that connections begin and fail with.
+    #[inline]
+    pub fn is_noteworthy(&self) -> bool {
+        self.protocol != protocol::TCP || self.may_clamp || self.reset
+    }
 }
 
-/// Where the flags lie in a TCP header, and the one of them that carries options worth a look.
+/// Where the flags lie in a TCP header, and those of them that are worth a look.
 const TCP_FLAGS: usize = 13;
 const TCP_SYN: u8 = 2;
+const TCP_RST: u8 = 4;
 
 /// Where the inner packet lies in an ESP packet, and what it is.
 pub(super) struct Inside {
@@ -273,6 +285,11 @@ impl InboundSa {
             }
         }
         Ok(opened)
+    }
+
+    /// Octets of an ESP packet before the inner packet.
+    pub fn inner_start(&self) -> usize {
+        self.layout.start()
     }
 
     /// Replay check and decryption; gives the sequence number.

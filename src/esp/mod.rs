@@ -33,6 +33,7 @@ mod treatment;
 pub use counters::{DataCounters, DropCounters, SaCounters};
 pub use drop_reason::{Direction, DropReason};
 pub use flow_cache::FlowCache;
+pub(crate) use flow_cache::flow_hash;
 pub use inbound::{InboundConfig, InboundSa, InnerFacts, Opened, Refused};
 pub use iv_pool::IvPool;
 pub use limits::Limits;

@@ -8,11 +8,13 @@ pub mod checksum;
 pub mod icmp;
 mod ipv4;
 mod ipv6;
+pub mod sighting;
 pub mod tcp;
 pub mod udp;
 
 use std::net::IpAddr;
 
+pub use sighting::Sighting;
 use thiserror::Error;
 
 /// Numbers of the protocols that are looked into.

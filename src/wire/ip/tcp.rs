@@ -6,6 +6,9 @@ use super::{Fragment, InnerPacket, IpVersion, checksum, protocol};
 /// Octets of a header without options.
 pub const HEADER_LEN: usize = 20;
 
+/// The flags SYN and RST.
+pub const BEGINS_OR_RESETS: u8 = 0x06;
+
 const SYN: u8 = 0x02;
 const OPTION_END: u8 = 0;
 const OPTION_NOP: u8 = 1;
