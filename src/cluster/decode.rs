@@ -69,6 +69,13 @@ impl Oddities {
         }
     }
 
+    /// Adds those of another.
+    pub fn absorb(&mut self, other: Self) {
+        self.count = self.count.saturating_add(other.count);
+        let room = Self::MOST_TEXTS.saturating_sub(self.texts.len());
+        self.texts.extend(other.texts.into_iter().take(room));
+    }
+
     /// The first few.
     #[must_use]
     pub fn texts(&self) -> &[String] {
