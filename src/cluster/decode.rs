@@ -64,8 +64,7 @@ impl Oddities {
     pub fn note(&mut self, text: impl fmt::Display) {
         self.count = self.count.saturating_add(1);
         if self.texts.len() < Self::MOST_TEXTS {
-            let text: String = text.to_string().chars().take(Self::LONGEST_TEXT).collect();
-            self.texts.push(text.escape_debug().to_string());
+            self.texts.push(printable(&text.to_string(), Self::LONGEST_TEXT));
         }
     }
 
@@ -103,6 +102,12 @@ impl fmt::Display for Oddities {
             more => write!(f, "; and {more} more"),
         }
     }
+}
+
+/// The first characters of a text from outside, with nothing that hurts in logs and on terminals.
+pub(super) fn printable(text: &str, most: usize) -> String {
+    let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().take(most).map(plain).collect()
 }
 
 /// A Service; `None` if it has no proper name.

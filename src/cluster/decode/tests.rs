@@ -226,7 +226,7 @@ fn what_makes_no_sense_is_left_out_and_told() {
     assert_eq!(x.ports, [ServicePort { name: String::new(), protocol: Protocol::Tcp, port: 80 }]);
     assert_eq!(odd.count(), 6 + 5);
     let said = odd.to_string();
-    assert!(said.contains("Service default/x: \\\"127.0.0.1\\\"") && said.contains("and 3 more"), "{said}");
+    assert!(said.contains("Service default/x: \"127.0.0.1\"") && said.contains("and 3 more"), "{said}");
     let (x, odd) = made_slice(json!({
         "ports": [{ "port": null }, { "port": 70000, "name": "a" }],
         "endpoints": [

@@ -62,7 +62,8 @@ impl From<&serde_saphyr::Error> for Refused {
 }
 
 fn shorten(text: &str) -> String {
-    text.chars().take(300).collect::<String>().escape_debug().to_string()
+    let text = text.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
+    decode::printable(text, 300)
 }
 
 /// Reads a whole file.
