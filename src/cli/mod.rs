@@ -11,6 +11,7 @@ mod genkey;
 mod output;
 mod remote;
 mod run;
+mod services;
 mod status;
 
 use std::path::PathBuf;
@@ -40,6 +41,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Show peers, tunnels, traffic and what is wrong
     Status(status::StatusArgs),
+    /// Show the cluster's Services, who answers them and what is wrong
+    Services(services::ServicesArgs),
     /// Bring up a peer or one of its children, and wait until it is up
     Up(remote::UpArgs),
     /// Close a peer or one of its children
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Cleanup(args) => run::cleanup(&args),
         Command::Status(args) => status::status(args),
+        Command::Services(args) => services::services(args),
         Command::Up(args) => remote::up(args),
         Command::Down(args) => remote::down(args),
         Command::Rekey(args) => remote::rekey(args),

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::api::{ApiError, Done, Status};
+use super::services::Services;
 use super::{Action, RekeyTarget};
 
 /// An answer larger than this is refused: 10,000 peers fit.
@@ -79,6 +80,14 @@ impl Client {
     /// See [`ClientError`].
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.call(Method::GET, "/v1/status").await
+    }
+
+    /// The clusters behind the daemon's endpoint and their Services.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn services(&self) -> Result<Services, ClientError> {
+        self.call(Method::GET, "/v1/services").await
     }
 
     /// Asks the daemon to do something.

@@ -1,22 +1,26 @@
 //! The daemon's API: HTTP/JSON on a Unix socket, and the client that the command line uses.
 //!
-//! [`api`] holds the types that travel, [`server`] checks who is calling and turns requests into
+//! [`api`] and [`services`] hold the types that travel, [`server`] checks who is calling and turns requests into
 //! [`Request`] values for the daemon, [`client`] is the other end. Nothing here decides anything:
 //! every request is answered by the daemon through the reply channel it carries.
 
 pub mod api;
 pub mod client;
 pub mod server;
+pub mod services;
 
 use tokio::sync::oneshot;
 
 use api::{ApiError, Done, Status};
+use services::Services;
 
 /// What a caller asks of the daemon, with the channel for the answer.
 #[derive(Debug)]
 pub enum Request {
     /// The whole state, for `skybridge status`.
     Status(oneshot::Sender<Status>),
+    /// The clusters and their Services.
+    Services(oneshot::Sender<Services>),
     /// Something to be done.
     Act(Action, oneshot::Sender<Result<Done, ApiError>>),
 }

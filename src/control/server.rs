@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! GET  /v1/status
+//! GET  /v1/services
 //! POST /v1/peers/{peer}/up      ?child=NAME
 //! POST /v1/peers/{peer}/down    ?child=NAME
 //! POST /v1/peers/{peer}/rekey   ?ike=true | ?children=true | ?child=NAME
@@ -90,6 +91,7 @@ pub async fn serve(
     let access = Access { own: Uid::effective(), group: group.as_deref().map(group_id).transpose()? };
     let app = Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/services", get(services))
         .route("/v1/peers/{peer}/up", post(up))
         .route("/v1/peers/{peer}/down", post(down))
         .route("/v1/peers/{peer}/rekey", post(rekey))
@@ -173,6 +175,12 @@ fn stopping<E>(_: E) -> ApiError {
 async fn status(State(daemon): Daemon) -> Result<Response, ApiError> {
     let (reply, answer) = oneshot::channel();
     daemon.send(Request::Status(reply)).await.map_err(stopping)?;
+    Ok(Json(answer.await.map_err(stopping)?).into_response())
+}
+
+async fn services(State(daemon): Daemon) -> Result<Response, ApiError> {
+    let (reply, answer) = oneshot::channel();
+    daemon.send(Request::Services(reply)).await.map_err(stopping)?;
     Ok(Json(answer.await.map_err(stopping)?).into_response())
 }
 

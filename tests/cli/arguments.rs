@@ -20,7 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 const COMMANDS: [&str; 11] =
-    ["run", "check", "status", "up", "down", "rekey", "reload", "cleanup", "genkey", "demo", "completions"];
+    ["run", "check", "status", "services", "up", "down", "rekey", "reload", "cleanup", "genkey", "demo", "completions"];
 
 fn help(_: &Entered) -> Result<(), LabError> {
     skybridge(&["--help"])?.answers(&COMMANDS)?;
