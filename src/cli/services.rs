@@ -69,7 +69,8 @@ pub(super) fn services(args: ServicesArgs) -> ExitCode {
 /// One table a cluster, then what is wrong and what to do.
 fn overview(found: &Services) -> String {
     if found.clusters.is_empty() {
-        return "no cluster is configured: add [clusters.NAME] on the endpoint inside the cluster's VPC".to_owned();
+        return "no cluster is configured: add [clusters.NAME] on the endpoint inside the cluster's VPC"
+            .to_owned();
     }
     let mut out = String::new();
     for cluster in &found.clusters {
@@ -188,7 +189,10 @@ fn service_detail(cluster: &ClusterStatus, service: &ServiceStatus, out: &mut St
     }
     line(
         "connects",
-        format!("{} answered, {} unanswered, {} refused", service.answered, service.unanswered, service.refused),
+        format!(
+            "{} answered, {} unanswered, {} refused",
+            service.answered, service.unanswered, service.refused
+        ),
     );
     fault(service, out);
 }
@@ -204,10 +208,18 @@ mod tests {
             name: name.to_owned(),
             addresses: vec!["172.16.0.33".to_owned()],
             state: state.to_owned(),
-            ports: vec![ServicePortStatus { protocol: "tcp".to_owned(), port: 3306, ..ServicePortStatus::default() }],
+            ports: vec![ServicePortStatus {
+                protocol: "tcp".to_owned(),
+                port: 3306,
+                ..ServicePortStatus::default()
+            }],
             ..ServiceStatus::default()
         };
-        let fault = Fault { code: "reply-bypasses-node".to_owned(), action: "choose one".to_owned(), ..Fault::default() };
+        let fault = Fault {
+            code: "reply-bypasses-node".to_owned(),
+            action: "choose one".to_owned(),
+            ..Fault::default()
+        };
         let mysql = ServiceStatus { fault: Some(fault), ..service("mysql", "failing") };
         let cluster = ClusterStatus {
             name: "prod".to_owned(),

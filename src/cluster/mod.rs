@@ -14,6 +14,7 @@
 pub mod conntrack;
 pub mod decode;
 pub mod detect;
+mod keeper;
 pub mod kubernetes;
 pub mod model;
 pub mod objects;
@@ -22,3 +23,7 @@ pub mod probe;
 pub mod select;
 pub mod slots;
 pub mod table;
+pub mod task;
+
+pub use keeper::TableState;
+pub use task::{ClusterReport, Clusters, Event, Report, Trouble};

@@ -179,6 +179,7 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::control::api::{ApiErrorKind, PeerStatus};
+    use crate::control::services::ClusterStatus;
     use crate::control::{Request as Asked, server};
     use tokio::sync::mpsc;
 
@@ -194,6 +195,10 @@ mod tests {
                     Asked::Status(reply) => {
                         let peer = PeerStatus { name: "a/b ü".to_owned(), ..PeerStatus::default() };
                         reply.send(Status { peers: vec![peer], ..Status::default() }).unwrap();
+                    }
+                    Asked::Services(reply) => {
+                        let cluster = ClusterStatus { name: "prod".to_owned(), ..ClusterStatus::default() };
+                        reply.send(Services { clusters: vec![cluster], ..Services::default() }).unwrap();
                     }
                     Asked::Act(action, reply) => {
                         let answer = match &action {
@@ -219,6 +224,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let client = daemon(folder.path()).await;
         assert_eq!(client.status().await.unwrap().peers[0].name, "a/b ü");
+    }
+
+    #[tokio::test]
+    async fn services_cross_the_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let client = daemon(folder.path()).await;
+        assert_eq!(client.services().await.unwrap().clusters[0].name, "prod");
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use super::keylog::KeyLogFiles;
 use super::parts::{Parts, open_tun};
 use super::pause::Pause;
 use super::{DaemonError, Options, desired, journal, service};
+use crate::cluster::Clusters;
 use crate::config::{self, Config};
 use crate::control::api::Failure;
 use crate::crypto::SystemRandom;
@@ -78,8 +79,10 @@ pub(super) struct Daemon {
     standing: Vec<Finding>,
     inspected: Vec<Finding>,
     observed: Vec<Finding>,
+    pub(super) of_clusters: Vec<Finding>,
     traffic_watch: TrafficWatch,
     pub(super) told: Told,
+    pub(super) clusters: Clusters,
     snapshot: Arc<ArcSwap<Snapshot>>,
     ike_port: IkePort,
     natt: IkeSender,
@@ -108,7 +111,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
     };
     let engine = Engine::new(engine_config, Box::new(SystemRandom::new()?), now());
     let (fetched, mut fetches) = mpsc::unbounded_channel();
-    let Parts { mut reports, mut system_events, mut requests, control, .. } = parts;
+    let Parts { mut reports, mut system_events, mut cluster_events, mut requests, control, .. } = parts;
     let mut daemon = Daemon {
         wanted: desired::desired(&config, &engine),
         options,
@@ -121,8 +124,10 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
         standing: Vec::new(),
         inspected: Vec::new(),
         observed: Vec::new(),
+        of_clusters: Vec::new(),
         traffic_watch: TrafficWatch::new(),
         told: Told::default(),
+        clusters: parts.clusters,
         snapshot: parts.snapshot,
         ike_port: parts.ike_port,
         natt: parts.natt,
@@ -170,6 +175,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
             () = sleep_until(daemon.reconcile_pause.due()) => daemon.reconcile_if_changed(),
             Some(request) = requests.recv() => daemon.take_request(request),
             Some(event) = system_events.recv() => daemon.take_system_event(event),
+            Some(event) = cluster_events.recv() => daemon.take_cluster_event(event),
             Some(fetched) = fetches.recv() => daemon.take_fetched(fetched),
             _ = inspection.tick() => {
                 daemon.inspect();
@@ -438,10 +444,11 @@ impl Daemon {
         self.gather_findings();
     }
 
-    /// Joins what the three kinds of looking found, worst first; a new finding goes to the log.
-    fn gather_findings(&mut self) {
+    /// Joins what all kinds of looking found, worst first; a new finding goes to the log.
+    pub(super) fn gather_findings(&mut self) {
         let mut findings: Vec<Finding> = Vec::new();
-        for finding in self.standing.iter().chain(&self.inspected).chain(&self.observed) {
+        let found = [&self.standing, &self.inspected, &self.observed, &self.of_clusters];
+        for finding in found.into_iter().flatten() {
             if !findings.iter().any(|known| known.code == finding.code && known.where_ == finding.where_) {
                 findings.push(finding.clone());
             }
@@ -579,6 +586,7 @@ impl Daemon {
         if let Some(task) = self.reconciling {
             let _ = task.await;
         }
+        self.clusters.stop().await;
         let when_stopped = match self.config.endpoint.when_stopped {
             config::WhenStopped::Block => system::WhenStopped::Block,
             config::WhenStopped::Clear => system::WhenStopped::Clear,

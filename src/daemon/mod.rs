@@ -5,6 +5,7 @@
 //! name resolution and inspection run in tasks, so that nothing slow stands between a datagram and
 //! its answer.
 
+mod clusters;
 mod core;
 mod desired;
 mod expiry;
@@ -21,6 +22,7 @@ mod status;
 use std::io;
 use std::path::PathBuf;
 
+use crate::cluster::table;
 use crate::config::{self, Config, Diagnostics, Inputs};
 use crate::crypto::CryptoError;
 use crate::system::{self, SystemError, privileges};
@@ -178,6 +180,14 @@ pub fn cleanup(state_dir: PathBuf) -> Result<system::Report, DaemonError> {
         .enable_all()
         .build()
         .map_err(DaemonError::io("cannot start the runtime"))?
-        .block_on(system::cleanup(options))
-        .map_err(Into::into)
+        .block_on(async {
+            let mut report = system::cleanup(options).await?;
+            match table::cleanup(None).await {
+                Ok(true) => report.removed.push("table inet skybridge".to_owned()),
+                Ok(false) => {}
+                // Without nft nothing can have been loaded.
+                Err(error) => tracing::debug!("the table of Services was not looked for: {error}"),
+            }
+            Ok(report)
+        })
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::DaemonError;
 use super::ike_port::IkePort;
 use super::keylog::KeyLogFiles;
+use crate::cluster::{self, Clusters};
 use crate::config::{self, Config, Endpoint};
 use crate::control::{self, server};
 use crate::dataplane::{
@@ -41,6 +42,8 @@ pub(super) struct Parts {
     pub(super) reports: mpsc::Receiver<Report>,
     pub(super) system: System,
     pub(super) system_events: mpsc::Receiver<system::Event>,
+    pub(super) clusters: Clusters,
+    pub(super) cluster_events: mpsc::Receiver<cluster::Event>,
     pub(super) requests: mpsc::Receiver<control::Request>,
     pub(super) control: JoinHandle<std::io::Result<()>>,
     pub(super) keylog: Option<KeyLogFiles>,
@@ -108,6 +111,7 @@ impl Parts {
                 path.display()
             );
         }
+        let (clusters, cluster_events) = Clusters::start(&endpoint.device, config.clusters.clone());
         let control = tokio::spawn(server::serve(listener, endpoint.control_group.clone(), sender));
         Ok(Self {
             ike_port,
@@ -117,6 +121,8 @@ impl Parts {
             reports,
             system,
             system_events,
+            clusters,
+            cluster_events,
             requests,
             control,
             keylog,

@@ -18,6 +18,7 @@ impl Daemon {
             Request::Status(reply) => {
                 let _ = reply.send(self.status());
             }
+            Request::Services(reply) => self.report_services(reply),
             Request::Act(action, reply) => {
                 let outcome = self.act(action);
                 let _ = reply.send(outcome);
@@ -116,6 +117,9 @@ impl Daemon {
                 )
             })?;
         }
+        if !changes.clusters.is_empty() {
+            self.configure_clusters(new.clusters.clone());
+        }
         self.failures.retain(|name, _| new.peer(name).is_some());
         self.config = new;
         self.reconcile_if_changed();
@@ -163,6 +167,9 @@ fn describe(changes: &config::Changes) -> String {
             let names: Vec<_> = names.iter().map(PeerName::as_str).collect();
             parts.push(format!("{what} {}", names.join(", ")));
         }
+    }
+    if !changes.clusters.is_empty() {
+        parts.push(format!("applied clusters.{}", changes.clusters.join(", clusters.")));
     }
     if !changes.applied.is_empty() {
         parts.push(format!("applied endpoint.{}", changes.applied.join(", endpoint.")));

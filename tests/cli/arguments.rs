@@ -19,8 +19,20 @@ pub(crate) const TESTS: &[Test] = &[
     ("arguments::a_full_disk_is_one", full_disk),
 ];
 
-const COMMANDS: [&str; 11] =
-    ["run", "check", "status", "services", "up", "down", "rekey", "reload", "cleanup", "genkey", "demo", "completions"];
+const COMMANDS: [&str; 12] = [
+    "run",
+    "check",
+    "status",
+    "services",
+    "up",
+    "down",
+    "rekey",
+    "reload",
+    "cleanup",
+    "genkey",
+    "demo",
+    "completions",
+];
 
 fn help(_: &Entered) -> Result<(), LabError> {
     skybridge(&["--help"])?.answers(&COMMANDS)?;

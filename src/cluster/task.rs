@@ -1,0 +1,448 @@
+//! Joins the parts: sources to plans, plans to the table and the detector, and all of it to whoever asks.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{
+    conntrack::{Fill, Usage},
+    keeper::{Keeper, Order, TableState},
+    kubernetes::{self, KubernetesSettings},
+    model::{Observation, SourceHealth},
+    objects,
+    plan::Plan,
+    select::{self, Ranges, Scope},
+    table::{Mode, TableSettings, Wanted, WantedCluster},
+};
+use crate::config::{self, ClusterSource, ServiceMode};
+
+/// How often age and room are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How long translation waits for clusters that nothing has been read from, before the others begin without them. What
+/// a killed daemon left in the kernel goes on meanwhile.
+const FIRST_READ: Duration = Duration::from_secs(15);
+
+/// How long one run of `nft` may take.
+const NFT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Observations that wait to be taken; each is a whole state, so more would be of no use.
+const OBSERVATIONS: usize = 16;
+const COMMANDS: usize = 16;
+const EVENTS: usize = 64;
+
+/// Something that the operator should know of, until it is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Stable name.
+    pub code: &'static str,
+    /// Whether Services are not reached because of it.
+    pub severe: bool,
+    /// What is wrong.
+    pub what: String,
+    /// Which cluster, or part of the kernel.
+    pub where_: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// What the daemon is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Everything that is wrong now.
+    Troubles(Vec<Trouble>),
+    /// The ranges of a cluster are known, or others.
+    Ranges {
+        /// The cluster's name.
+        cluster: String,
+        /// Its ranges and nodes.
+        ranges: Ranges,
+    },
+}
+
+/// One cluster as it is now.
+#[derive(Debug, Clone)]
+pub struct ClusterReport {
+    /// Its configuration.
+    pub config: config::Cluster,
+    /// What its source last said; none if it has no source.
+    pub observation: Option<Observation>,
+    /// Ranges and nodes, configured or discovered.
+    pub ranges: Ranges,
+    /// What is translated, or would be.
+    pub plan: Arc<Plan>,
+}
+
+/// All clusters as they are now.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// By name.
+    pub clusters: Vec<ClusterReport>,
+    /// The table, where a cluster wants one.
+    pub table: Option<TableState>,
+    /// The kernel's connection tracking.
+    pub connections: Option<Usage>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Configure(Vec<config::Cluster>),
+    Report(oneshot::Sender<Report>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// The task's handle. If every handle is dropped the task ends and leaves the table as it is.
+#[derive(Debug, Clone)]
+pub struct Clusters {
+    commands: mpsc::Sender<Command>,
+}
+
+impl Clusters {
+    /// Starts the task for these clusters; `device` is the tunnel device.
+    #[must_use]
+    pub fn start(device: &str, clusters: Vec<config::Cluster>) -> (Self, mpsc::Receiver<Event>) {
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (events, told) = mpsc::channel(EVENTS);
+        let settings = TableSettings { device: device.to_owned(), nft: None, patience: NFT_PATIENCE };
+        let task = Task::new(Keeper::start(settings), events);
+        tokio::spawn(task.run(clusters, inbox));
+        (Self { commands }, told)
+    }
+
+    /// Follows these clusters from now on; what is unchanged goes on undisturbed.
+    pub async fn configure(&self, clusters: Vec<config::Cluster>) {
+        let _ = self.commands.send(Command::Configure(clusters)).await;
+    }
+
+    /// Everything as it is now; none if the task is gone.
+    pub async fn report(&self) -> Option<Report> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(Command::Report(answer)).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Removes the table and ends the task.
+    pub async fn stop(&self) {
+        let (done, ended) = oneshot::channel();
+        if self.commands.send(Command::Stop(done)).await.is_ok() {
+            let _ = ended.await;
+        }
+    }
+}
+
+/// One cluster.
+#[derive(Debug)]
+struct Followed {
+    config: config::Cluster,
+    observation: Option<Observation>,
+    ranges: Ranges,
+    plan: Arc<Plan>,
+    /// Hands over what the source says; ends the source with itself.
+    follower: Option<JoinHandle<()>>,
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        if let Some(follower) = &self.follower {
+            follower.abort();
+        }
+    }
+}
+
+impl Followed {
+    fn health(&self) -> Option<&SourceHealth> {
+        self.observation.as_ref().map(|observation| &observation.health)
+    }
+
+    fn synced(&self) -> bool {
+        self.health().is_some_and(|health| health.synced)
+    }
+
+    fn translates(&self) -> bool {
+        self.config.services != ServiceMode::Route
+    }
+}
+
+struct Task {
+    followed: BTreeMap<String, Followed>,
+    observations: mpsc::Sender<(String, Observation)>,
+    observed: Option<mpsc::Receiver<(String, Observation)>>,
+    keeper: Keeper,
+    table: watch::Receiver<TableState>,
+    events: mpsc::Sender<Event>,
+    troubles: Vec<Trouble>,
+    usage: Option<Usage>,
+    /// When clusters are no longer waited for.
+    patient_until: tokio::time::Instant,
+    waiting: bool,
+}
+
+impl Task {
+    fn new(keeper: Keeper, events: mpsc::Sender<Event>) -> Self {
+        let (observations, observed) = mpsc::channel(OBSERVATIONS);
+        let table = keeper.state();
+        Self {
+            followed: BTreeMap::new(),
+            observations,
+            observed: Some(observed),
+            keeper,
+            table,
+            events,
+            troubles: Vec::new(),
+            usage: None,
+            patient_until: tokio::time::Instant::now() + FIRST_READ,
+            waiting: false,
+        }
+    }
+
+    async fn run(mut self, clusters: Vec<config::Cluster>, mut inbox: mpsc::Receiver<Command>) {
+        let Some(mut observed) = self.observed.take() else { return };
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.configure(clusters);
+        loop {
+            tokio::select! {
+                command = inbox.recv() => match command {
+                    None => return,
+                    Some(Command::Configure(clusters)) => {
+                        self.patient_until = tokio::time::Instant::now() + FIRST_READ;
+                        self.configure(clusters);
+                    }
+                    Some(Command::Report(answer)) => {
+                        let _ = answer.send(self.report());
+                    }
+                    Some(Command::Stop(done)) => {
+                        self.followed.clear();
+                        self.keeper.stop().await;
+                        let _ = done.send(());
+                        return;
+                    }
+                },
+                Some((name, observation)) = observed.recv() => self.observe(&name, observation),
+                Ok(()) = self.table.changed() => {}
+                () = tokio::time::sleep_until(self.patient_until), if self.waiting => self.order(),
+                _ = look.tick() => self.usage = self.look_at_connections(),
+            }
+            self.tell();
+        }
+    }
+
+    fn configure(&mut self, clusters: Vec<config::Cluster>) {
+        self.followed.retain(|_, known| clusters.contains(&known.config));
+        for config in clusters {
+            if self.followed.contains_key(&config.name) {
+                continue;
+            }
+            let name = config.name.clone();
+            let follower = config.source.as_ref().map(|source| self.follow(&name, source));
+            let mut new = Followed {
+                config,
+                observation: None,
+                ranges: Ranges::default(),
+                plan: Arc::new(Plan::default()),
+                follower,
+            };
+            work_out(&mut new);
+            self.followed.insert(name, new);
+        }
+        self.usage = self.look_at_connections();
+        self.order();
+    }
+
+    fn follow(&self, name: &str, source: &ClusterSource) -> JoinHandle<()> {
+        let mut source = match source {
+            ClusterSource::Objects(path) => objects::watch(path.clone()),
+            ClusterSource::Kubernetes { kubeconfig, context } => {
+                kubernetes::watch(KubernetesSettings::new(kubeconfig.clone(), context.clone()))
+            }
+        };
+        let (name, observations) = (name.to_owned(), self.observations.clone());
+        tokio::spawn(async move {
+            loop {
+                let observation = source.borrow_and_update().clone();
+                if observations.send((name.clone(), observation)).await.is_err()
+                    || source.changed().await.is_err()
+                {
+                    return;
+                }
+            }
+        })
+    }
+
+    fn observe(&mut self, name: &str, observation: Observation) {
+        let Some(known) = self.followed.get_mut(name) else { return };
+        let same = known.observation.as_ref().is_some_and(|old| {
+            Arc::ptr_eq(&old.inventory, &observation.inventory)
+                && old.health.synced == observation.health.synced
+        });
+        known.observation = Some(observation);
+        if same {
+            return;
+        }
+        let before = known.ranges.clone();
+        work_out(known);
+        if known.ranges != before {
+            let event = Event::Ranges { cluster: name.to_owned(), ranges: known.ranges.clone() };
+            self.send(event);
+        }
+        self.order();
+    }
+
+    /// Tells the keeper what is wanted, once it is known well enough.
+    fn order(&mut self) {
+        let translating = || self.followed.values().filter(|cluster| cluster.translates());
+        self.waiting = translating().any(|cluster| !cluster.synced())
+            && tokio::time::Instant::now() < self.patient_until;
+        if self.waiting {
+            return;
+        }
+        let clusters: Vec<_> = translating()
+            .filter(|cluster| cluster.synced())
+            .map(|cluster| WantedCluster {
+                name: cluster.config.name.clone(),
+                mode: mode(cluster.config.services),
+                ping: cluster.config.ping,
+                direct: direct(&cluster.ranges),
+                plan: cluster.plan.clone(),
+            })
+            .collect();
+        let connections = translating().map(|cluster| cluster.config.connections).max().unwrap_or(0);
+        // A cluster whose source was never heard wants no table that refuses everything.
+        let order = Order { wanted: Wanted { clusters }, connections };
+        self.keeper.order((!order.wanted.clusters.is_empty()).then_some(order));
+    }
+
+    fn look_at_connections(&self) -> Option<Usage> {
+        self.followed.values().any(Followed::translates).then(Usage::read).flatten()
+    }
+
+    fn report(&self) -> Report {
+        let clusters = self.followed.values().map(|cluster| ClusterReport {
+            config: cluster.config.clone(),
+            observation: cluster.observation.clone(),
+            ranges: cluster.ranges.clone(),
+            plan: cluster.plan.clone(),
+        });
+        Report {
+            clusters: clusters.collect(),
+            table: self.followed.values().any(Followed::translates).then(|| self.table.borrow().clone()),
+            connections: self.usage,
+        }
+    }
+
+    /// Tells the daemon what is wrong, whenever that changes.
+    fn tell(&mut self) {
+        let mut troubles = Vec::new();
+        for cluster in self.followed.values() {
+            troubles.extend(source_trouble(cluster, SystemTime::now()));
+        }
+        for problem in &self.table.borrow_and_update().problems {
+            troubles.push(Trouble {
+                code: "service-table",
+                severe: true,
+                what: problem.clone(),
+                where_: "table inet skybridge".to_owned(),
+                remedy: "Services are translated as they were last loaded until this is mended".to_owned(),
+            });
+        }
+        troubles.extend(self.usage.as_ref().and_then(connection_trouble));
+        if troubles != self.troubles {
+            self.troubles.clone_from(&troubles);
+            self.send(Event::Troubles(troubles));
+        }
+    }
+
+    fn send(&self, event: Event) {
+        if self.events.try_send(event).is_err() {
+            tracing::warn!("an event about clusters was dropped: the daemon is busy");
+        }
+    }
+}
+
+fn work_out(cluster: &mut Followed) {
+    let config = &cluster.config;
+    let scope = Scope {
+        service_cidrs: config.service_cidrs.clone(),
+        zone: config.zone.clone(),
+        internal_local: config.internal_local,
+    };
+    let configured = Ranges {
+        services: config.service_cidrs.clone(),
+        pods: config.pod_cidrs.clone(),
+        nodes: config.nodes.clone(),
+    };
+    let inventory =
+        cluster.observation.as_ref().map(|observation| observation.inventory.clone()).unwrap_or_default();
+    cluster.plan = Arc::new(select::plan(&inventory, &scope));
+    cluster.ranges = select::ranges(&inventory, &configured);
+}
+
+fn mode(services: ServiceMode) -> Mode {
+    match services {
+        ServiceMode::Translate => Mode::Translate,
+        ServiceMode::TranslateAndMasquerade => Mode::TranslateAndMasquerade,
+        ServiceMode::Route => Mode::Route,
+    }
+}
+
+/// What is reached in a cluster without a Service.
+fn direct(ranges: &Ranges) -> Vec<ipnet::IpNet> {
+    ranges.pods.iter().copied().chain(ranges.nodes.iter().copied().map(ipnet::IpNet::from)).collect()
+}
+
+fn source_trouble(cluster: &Followed, now: SystemTime) -> Option<Trouble> {
+    let health = cluster.health()?;
+    let name = &cluster.config.name;
+    let age = health.current_at.and_then(|at| now.duration_since(at).ok());
+    let limit = cluster.config.stale_after;
+    let old = health.synced && age.is_some_and(|age| age >= limit);
+    // Not the age itself, which would be news every time.
+    let what = match &health.problem {
+        Some(problem) if old => format!("{problem}; what is known is older than {} s", limit.as_secs()),
+        Some(problem) => problem.clone(),
+        None if old => format!("nothing has been heard for more than {} s", limit.as_secs()),
+        None => return None,
+    };
+    Some(Trouble {
+        code: if old { "cluster-stale" } else { "cluster-source" },
+        severe: old || !health.synced,
+        what: format!("cluster {name}: {what}"),
+        where_: health.source.clone(),
+        remedy: if health.synced {
+            "Services are translated as they were known last; Pods that have moved since do not answer"
+                .to_owned()
+        } else {
+            "no Service of it is translated until its source has been read".to_owned()
+        },
+    })
+}
+
+fn connection_trouble(usage: &Usage) -> Option<Trouble> {
+    let fill = usage.fill();
+    if fill == Fill::Calm {
+        return None;
+    }
+    Some(Trouble {
+        code: "connections-full",
+        severe: fill == Fill::Critical,
+        // Not the exact number, which would be news every time.
+        what: format!(
+            "connection tracking is more than {} % full of {}",
+            if fill == Fill::Critical { 90 } else { 75 },
+            usage.max
+        ),
+        where_: "nf_conntrack".to_owned(),
+        remedy:
+            "raise connections in [clusters.NAME] (each takes some 300 octets), or look who opens so many: \
+                 conntrack -L"
+                .to_owned(),
+    })
+}
