@@ -378,6 +378,7 @@ fn work_out(cluster: &mut Followed) {
         services: config.service_cidrs.clone(),
         pods: config.pod_cidrs.clone(),
         nodes: config.nodes.clone(),
+        ..Ranges::default()
     };
     let inventory =
         cluster.observation.as_ref().map(|observation| observation.inventory.clone()).unwrap_or_default();
