@@ -143,13 +143,8 @@ fn fault(service: &ServiceStatus, out: &mut String) {
     let Some(fault) = &service.fault else { return };
     let _ = writeln!(
         out,
-        "\n{}/{}: {} ({}, {}, found {} ago)",
-        service.namespace,
-        service.name,
-        fault.what,
-        fault.code,
-        fault.certainty,
-        duration(fault.seconds_ago)
+        "\n{}/{}: {} ({}, {})",
+        service.namespace, service.name, fault.what, fault.code, fault.certainty
     );
     for evidence in &fault.evidence {
         let _ = writeln!(out, "  seen: {evidence}");

@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
@@ -14,15 +15,20 @@ use tokio::{
 
 use super::{
     conntrack::{Fill, Usage},
+    detect::{Action, Detector, Health, ProbeResult, Verdict, Watched},
     keeper::{Keeper, Order, TableState},
     kubernetes::{self, KubernetesSettings},
     model::{Observation, SourceHealth},
     objects,
     plan::Plan,
+    probe::Prober,
     select::{self, Ranges, Scope},
     table::{Mode, TableSettings, Wanted, WantedCluster},
 };
-use crate::config::{self, ClusterSource, ServiceMode};
+use crate::{
+    config::{self, ClusterSource, ServiceMode},
+    wire::ip::Sighting,
+};
 
 /// How often age and room are looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -37,6 +43,10 @@ const NFT_PATIENCE: Duration = Duration::from_secs(30);
 /// Observations that wait to be taken; each is a whole state, so more would be of no use.
 const OBSERVATIONS: usize = 16;
 const COMMANDS: usize = 16;
+const PROBE_RESULTS: usize = 64;
+
+/// Sightings taken in one turn.
+const SIGHTINGS_A_TURN: usize = 1024;
 const EVENTS: usize = 64;
 
 /// Something that the operator should know of, until it is over.
@@ -66,6 +76,10 @@ pub enum Event {
         /// Its ranges and nodes.
         ranges: Ranges,
     },
+    /// A Service fails, or fails otherwise than before.
+    Failing(Arc<Verdict>),
+    /// A Service answers again.
+    Recovered(Arc<Verdict>),
 }
 
 /// One cluster as it is now.
@@ -90,12 +104,15 @@ pub struct Report {
     pub table: Option<TableState>,
     /// The kernel's connection tracking.
     pub connections: Option<Usage>,
+    /// How each Service port fares, as its connections show.
+    pub health: Vec<Health>,
 }
 
 #[derive(Debug)]
 enum Command {
     Configure(Vec<config::Cluster>),
     Report(oneshot::Sender<Report>),
+    SightingsLost,
     Stop(oneshot::Sender<()>),
 }
 
@@ -106,14 +123,19 @@ pub struct Clusters {
 }
 
 impl Clusters {
-    /// Starts the task for these clusters; `device` is the tunnel device.
+    /// Starts the task for these clusters; `device` is the tunnel device, and `sightings` are the headers that its
+    /// workers copy.
     #[must_use]
-    pub fn start(device: &str, clusters: Vec<config::Cluster>) -> (Self, mpsc::Receiver<Event>) {
+    pub fn start(
+        device: &str,
+        clusters: Vec<config::Cluster>,
+        sightings: mpsc::Receiver<Sighting>,
+    ) -> (Self, mpsc::Receiver<Event>) {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (events, told) = mpsc::channel(EVENTS);
         let settings = TableSettings { device: device.to_owned(), nft: None, patience: NFT_PATIENCE };
         let task = Task::new(Keeper::start(settings), events);
-        tokio::spawn(task.run(clusters, inbox));
+        tokio::spawn(task.run(clusters, inbox, sightings));
         (Self { commands }, told)
     }
 
@@ -127,6 +149,11 @@ impl Clusters {
         let (answer, answered) = oneshot::channel();
         self.commands.send(Command::Report(answer)).await.ok()?;
         answered.await.ok()
+    }
+
+    /// Says that the workers could not hand over every sighting.
+    pub fn sightings_lost(&self) {
+        let _ = self.commands.try_send(Command::SightingsLost);
     }
 
     /// Removes the table and ends the task.
@@ -180,6 +207,9 @@ struct Task {
     events: mpsc::Sender<Event>,
     troubles: Vec<Trouble>,
     usage: Option<Usage>,
+    detector: Detector,
+    prober: Prober,
+    probed: Option<mpsc::Receiver<ProbeResult>>,
     /// When clusters are no longer waited for.
     patient_until: tokio::time::Instant,
     waiting: bool,
@@ -188,6 +218,7 @@ struct Task {
 impl Task {
     fn new(keeper: Keeper, events: mpsc::Sender<Event>) -> Self {
         let (observations, observed) = mpsc::channel(OBSERVATIONS);
+        let (probe_results, probed) = mpsc::channel(PROBE_RESULTS);
         let table = keeper.state();
         Self {
             followed: BTreeMap::new(),
@@ -198,13 +229,24 @@ impl Task {
             events,
             troubles: Vec::new(),
             usage: None,
+            detector: Detector::new(),
+            prober: Prober::new(probe_results),
+            probed: Some(probed),
             patient_until: tokio::time::Instant::now() + FIRST_READ,
             waiting: false,
         }
     }
 
-    async fn run(mut self, clusters: Vec<config::Cluster>, mut inbox: mpsc::Receiver<Command>) {
-        let Some(mut observed) = self.observed.take() else { return };
+    async fn run(
+        mut self,
+        clusters: Vec<config::Cluster>,
+        mut inbox: mpsc::Receiver<Command>,
+        mut sightings: mpsc::Receiver<Sighting>,
+    ) {
+        let (Some(mut observed), Some(mut probed)) = (self.observed.take(), self.probed.take()) else {
+            return;
+        };
+        let mut batch = Vec::with_capacity(SIGHTINGS_A_TURN);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.configure(clusters);
@@ -219,6 +261,7 @@ impl Task {
                     Some(Command::Report(answer)) => {
                         let _ = answer.send(self.report());
                     }
+                    Some(Command::SightingsLost) => self.detector.sightings_lost(),
                     Some(Command::Stop(done)) => {
                         self.followed.clear();
                         self.keeper.stop().await;
@@ -227,12 +270,43 @@ impl Task {
                     }
                 },
                 Some((name, observation)) = observed.recv() => self.observe(&name, observation),
+                seen = sightings.recv_many(&mut batch, SIGHTINGS_A_TURN), if !sightings.is_closed() || !sightings.is_empty() => {
+                    tracing::trace!(seen, "sightings");
+                    batch.drain(..).for_each(|sighting| self.detector.sighted(&sighting));
+                }
+                Some(result) = probed.recv() => self.detector.probed(Instant::now(), &result),
                 Ok(()) = self.table.changed() => {}
+                () = at(self.detector.poll_timeout()) => {}
                 () = tokio::time::sleep_until(self.patient_until), if self.waiting => self.order(),
                 _ = look.tick() => self.usage = self.look_at_connections(),
             }
+            self.detect();
             self.tell();
         }
+    }
+
+    /// Does what the detector asks for.
+    fn detect(&mut self) {
+        while let Some(action) = self.detector.poll(Instant::now()) {
+            match action {
+                Action::Probe(probe) => self.prober.start(probe),
+                Action::Event(verdict) => self.send(Event::Failing(verdict)),
+                Action::Recovered(verdict) => self.send(Event::Recovered(verdict)),
+            }
+        }
+    }
+
+    /// Tells the detector what there is.
+    fn watch_over(&mut self) {
+        let watched = self.followed.values().map(|cluster| Watched {
+            name: cluster.config.name.as_str().into(),
+            mode: cluster.config.services,
+            plan: cluster.plan.clone(),
+            pod_cidrs: [&cluster.ranges.pods[..], &cluster.ranges.seen_pods].concat(),
+            nodes: nodes(cluster),
+        });
+        let watched = watched.collect();
+        self.detector.set_plan(Instant::now(), watched);
     }
 
     fn configure(&mut self, clusters: Vec<config::Cluster>) {
@@ -254,6 +328,7 @@ impl Task {
             self.followed.insert(name, new);
         }
         self.usage = self.look_at_connections();
+        self.watch_over();
         self.order();
     }
 
@@ -293,6 +368,7 @@ impl Task {
             let event = Event::Ranges { cluster: name.to_owned(), ranges: known.ranges.clone() };
             self.send(event);
         }
+        self.watch_over();
         self.order();
     }
 
@@ -335,6 +411,7 @@ impl Task {
             clusters: clusters.collect(),
             table: self.followed.values().any(Followed::translates).then(|| self.table.borrow().clone()),
             connections: self.usage,
+            health: self.detector.services(),
         }
     }
 
@@ -365,6 +442,26 @@ impl Task {
             tracing::warn!("an event about clusters was dropped: the daemon is busy");
         }
     }
+}
+
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Names and addresses of a cluster's nodes; those that are only configured have their address for a name.
+fn nodes(cluster: &Followed) -> Vec<(String, IpAddr)> {
+    let known = cluster.observation.iter().flat_map(|observation| observation.inventory.nodes.values());
+    let mut nodes: Vec<_> =
+        known.flat_map(|node| node.addresses.iter().map(|address| (node.name.clone(), *address))).collect();
+    for address in &cluster.config.nodes {
+        if !nodes.iter().any(|(_, known)| known == address) {
+            nodes.push((address.to_string(), *address));
+        }
+    }
+    nodes
 }
 
 fn work_out(cluster: &mut Followed) {

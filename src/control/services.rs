@@ -108,10 +108,8 @@ pub struct Fault {
     pub what: String,
     /// What it was concluded from.
     pub evidence: Vec<String>,
-    /// What to do.
+    /// What to do: alternatives on a line each.
     pub action: String,
-    /// Seconds since it was found.
-    pub seconds_ago: u64,
 }
 
 /// The table that translates.

@@ -21,7 +21,7 @@ use crate::cluster::Clusters;
 use crate::config::{self, Config};
 use crate::control::api::Failure;
 use crate::crypto::SystemRandom;
-use crate::dataplane::{DataPlane, IkeSender};
+use crate::dataplane::{DataPlane, IkeSender, Sightings};
 use crate::engine::{DEFAULT_OUTER_MTU, Engine, EngineConfig, Event, PeerSettings};
 use crate::esp::{ClampMss, Report, Snapshot, Treatment};
 use crate::ike::{self, Command, Datagram, DownReason, Now, PeerName, TransmitKind};
@@ -83,6 +83,8 @@ pub(super) struct Daemon {
     traffic_watch: TrafficWatch,
     pub(super) told: Told,
     pub(super) clusters: Clusters,
+    pub(super) sightings: Sightings,
+    sightings_lost: u64,
     snapshot: Arc<ArcSwap<Snapshot>>,
     ike_port: IkePort,
     natt: IkeSender,
@@ -128,6 +130,8 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
         traffic_watch: TrafficWatch::new(),
         told: Told::default(),
         clusters: parts.clusters,
+        sightings: parts.sightings,
+        sightings_lost: 0,
         snapshot: parts.snapshot,
         ike_port: parts.ike_port,
         natt: parts.natt,
@@ -440,6 +444,11 @@ impl Daemon {
             outer_sent: counters.udp_writes.load(Relaxed),
             outer_received: counters.udp_reads.load(Relaxed),
         };
+        let lost = counters.sightings_lost.load(Relaxed);
+        if lost != self.sightings_lost {
+            self.sightings_lost = lost;
+            self.clusters.sightings_lost();
+        }
         self.observed = self.traffic_watch.observe(sample);
         self.gather_findings();
     }

@@ -16,7 +16,8 @@ use crate::cluster::{self, Clusters};
 use crate::config::{self, Config, Endpoint};
 use crate::control::{self, server};
 use crate::dataplane::{
-    DataPlane, DataPlaneConfig, IkeSender, IpsecSockets, KernelTun, Polling, SocketOptions, TunDevice,
+    DataPlane, DataPlaneConfig, IkeSender, IpsecSockets, KernelTun, Polling, Sightings, SocketOptions,
+    TunDevice,
 };
 use crate::esp::{Report, Snapshot};
 use crate::system::{self, System};
@@ -26,6 +27,9 @@ const MOST_WORKERS: usize = 4;
 
 /// Reports that may wait for the engine; more are counted and repeated by the workers.
 const REPORTS: usize = 4096;
+
+/// Headers that may wait for the fault detector; more are counted.
+const SIGHTINGS: usize = 4096;
 
 /// Requests that may wait on the control socket.
 const REQUESTS: usize = 16;
@@ -43,6 +47,7 @@ pub(super) struct Parts {
     pub(super) system: System,
     pub(super) system_events: mpsc::Receiver<system::Event>,
     pub(super) clusters: Clusters,
+    pub(super) sightings: Sightings,
     pub(super) cluster_events: mpsc::Receiver<cluster::Event>,
     pub(super) requests: mpsc::Receiver<control::Request>,
     pub(super) control: JoinHandle<std::io::Result<()>>,
@@ -85,8 +90,11 @@ impl Parts {
         let tuns = open_tun(endpoint, queues)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let (report_sender, reports) = mpsc::channel(REPORTS);
+        let (sightings, sighted) = Sightings::channel(SIGHTINGS);
+        sightings.switch(!config.clusters.is_empty());
         let settings = DataPlaneConfig {
             epoch,
+            sightings: Some(sightings.clone()),
             offload: endpoint.dataplane.offload,
             polling: polling(&endpoint.dataplane),
             ..DataPlaneConfig::default()
@@ -111,7 +119,7 @@ impl Parts {
                 path.display()
             );
         }
-        let (clusters, cluster_events) = Clusters::start(&endpoint.device, config.clusters.clone());
+        let (clusters, cluster_events) = Clusters::start(&endpoint.device, config.clusters.clone(), sighted);
         let control = tokio::spawn(server::serve(listener, endpoint.control_group.clone(), sender));
         Ok(Self {
             ike_port,
@@ -122,6 +130,7 @@ impl Parts {
             system,
             system_events,
             clusters,
+            sightings,
             cluster_events,
             requests,
             control,
