@@ -69,6 +69,20 @@ pub fn watch(path: PathBuf) -> watch::Receiver<Observation> {
     receiver
 }
 
+/// What the text of such a file says.
+///
+/// # Errors
+/// What is wrong with it, behind line and column where they are known.
+pub fn read_text(octets: &[u8]) -> Result<(Inventory, Oddities), String> {
+    match parse::parse(octets) {
+        Ok(parsed) => Ok((parsed.inventory, parsed.odd)),
+        Err(refused) => Err(match refused.at {
+            Some((line, column)) => format!("{line}:{column}: {}", refused.message),
+            None => refused.message,
+        }),
+    }
+}
+
 /// What tells one state of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {

@@ -444,3 +444,18 @@ fn five_thousand_services() {
     println!("{:?} for {} octets, {:?}", started.elapsed(), text.len(), counts(&parsed.inventory));
     println!("{}", parsed.odd);
 }
+
+#[test]
+fn the_seeds_of_the_fuzz_target_are_taken() {
+    let folder = format!("{}/tests/fuzz/seeds/objects", env!("CARGO_MANIFEST_DIR"));
+    let mut taken = 0;
+    for seed in fs::read_dir(folder).unwrap() {
+        let path = seed.unwrap().path();
+        let read = read_text(&fs::read(&path).unwrap());
+        let alone = path.ends_with("nodes") || path.ends_with("ranges");
+        assert_eq!(read.is_err(), alone, "{}: {read:?}", path.display());
+        taken += usize::from(read.is_ok());
+    }
+    assert!(taken >= 4);
+    assert_eq!(read_text(b"kind: [x").unwrap_err(), "1:7: unclosed bracket '['");
+}
