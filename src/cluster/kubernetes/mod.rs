@@ -1,14 +1,29 @@
 //! Reads a cluster's Services, EndpointSlices, Nodes and Service ranges from the Kubernetes API and follows them.
 //!
 //! One list and one watch for each kind. What is published is always a whole state: the last one stays while the API
-//! is away, its age is told in [`SourceHealth::current_at`]. What this does not do: it never writes to the cluster and
+//! is away, its age is told in its health. What this does not do: it never writes to the cluster and
 //! never reads anything but these four kinds.
+
+mod backoff;
+mod connect;
+mod event;
+mod follow;
+mod kind;
+mod lines;
+mod problem;
+mod state;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet, time};
 
-use super::model::{Inventory, Observation, SourceHealth};
+use self::{
+    connect::Connector,
+    follow::{Source, follow_resource},
+    kind::Resource,
+    state::Shared,
+};
+use super::model::Observation;
 
 /// Which API, and how it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,15 +104,53 @@ impl Default for Limits {
 
 /// Follows the API until every receiver is dropped. Must be called within a Tokio runtime.
 ///
-/// Nothing is in the inventory until every kind has been listed once; then it is always a whole state.
+/// Nothing is in the inventory until every kind has been listed once; then it is always a whole state. Nodes and
+/// Service ranges may be missing where the API does not serve or forbids them.
 #[must_use]
 pub fn watch(settings: KubernetesSettings) -> watch::Receiver<Observation> {
-    let source =
-        settings.kubeconfig.map_or_else(|| String::from("in cluster"), |path| path.display().to_string());
-    let (sender, receiver) = watch::channel(Observation {
-        inventory: Arc::new(Inventory::default()),
-        health: SourceHealth { source, synced: false, current_at: None, problem: None },
+    let name = match &settings.kubeconfig {
+        Some(path) => path.display().to_string(),
+        None => String::from("in cluster"),
+    };
+    let source = Arc::new(Source {
+        connector: Connector::new(settings.clone()),
+        shared: Shared::new(name, settings.limits),
+        settings,
     });
-    tokio::spawn(async move { sender.closed().await });
+    let (sender, receiver) = watch::channel(source.shared.observe());
+    tokio::spawn(publish(source, sender));
     receiver
+}
+
+/// Publishes what the readers collect, while somebody wants it. The readers end with it.
+async fn publish(source: Arc<Source>, sender: watch::Sender<Observation>) {
+    let mut readers = JoinSet::new();
+    for resource in Resource::ALL {
+        readers.spawn(follow_resource(Arc::clone(&source), resource));
+    }
+    let mut problem = None;
+    loop {
+        tokio::select! {
+            () = sender.closed() => return,
+            () = source.shared.changed() => {}
+        }
+        // A list of thousands, or a rollout, shall be one change.
+        tokio::select! {
+            () = sender.closed() => return,
+            () = time::sleep(source.settings.timing.gather) => {}
+        }
+        let observation = source.shared.observe();
+        if observation.health.problem != problem {
+            problem.clone_from(&observation.health.problem);
+            match &problem {
+                Some(problem) => tracing::warn!(source = observation.health.source, "Kubernetes: {problem}"),
+                None => tracing::info!(source = observation.health.source, "Kubernetes: all is well"),
+            }
+        }
+        sender.send_if_modified(|published| {
+            let changed = *published != observation;
+            *published = observation;
+            changed
+        });
+    }
 }
