@@ -19,6 +19,7 @@ use crate::control::{
     Action, RekeyTarget,
     api::{ChildStatus, PeerState, PeerStatus, Status},
     client::{Client, ClientError},
+    services::Services,
 };
 
 /// Where the endpoints keep their files; inside the lab's own `/run`.
@@ -215,6 +216,14 @@ impl Daemon {
     /// It does not answer.
     pub fn status(&self) -> Result<Status, LabError> {
         self.ask(async |client| client.status().await)
+    }
+
+    /// Its clusters and their Services.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn services(&self) -> Result<Services, LabError> {
+        self.ask(async |client| client.services().await)
     }
 
     /// The status of one peer.

@@ -1,6 +1,7 @@
 //! Traffic to send through a tunnel and to measure, without any other program: echo requests,
 //! numbered datagrams at a low or a high rate, files over HTTP, TCP streams, visits to Services.
 
+pub mod crowd;
 pub mod datagram;
 pub mod flood;
 pub mod http;
