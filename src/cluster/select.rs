@@ -7,7 +7,7 @@
 //! - Where every ready endpoint has hints and one of them is for this zone, only those for this zone are taken.
 //!   Hints for nodes are for no machine but nodes.
 //! - What is outside of the configured ranges is left out, and so is what another Service has already claimed: a
-//!   cluster cannot take addresses that nobody gave it. [`left_out`] tells of both.
+//!   cluster cannot take addresses that nobody gave it. [`choose`] tells of both.
 //!
 //! Nothing here waits or remembers: the same inventory makes the same plan, in whatever order slices came.
 
@@ -87,15 +87,15 @@ pub struct Ranges {
 /// What shall be translated.
 #[must_use]
 pub fn plan(inventory: &Inventory, scope: &Scope) -> Plan {
-    choose(inventory, scope, &mut Vec::new())
+    choose(inventory, scope).0
 }
 
-/// What is not translated although a Service has it.
+/// What shall be translated, and what is not although a Service has it.
 #[must_use]
-pub fn left_out(inventory: &Inventory, scope: &Scope) -> Vec<LeftOut> {
+pub fn choose(inventory: &Inventory, scope: &Scope) -> (Plan, Vec<LeftOut>) {
     let mut out = Vec::new();
-    choose(inventory, scope, &mut out);
-    out
+    let plan = choose_into(inventory, scope, &mut out);
+    (plan, out)
 }
 
 /// Ranges and nodes: the configured ones, else those that the cluster tells.
@@ -165,7 +165,7 @@ fn seen_pods(inventory: &Inventory, known: &[IpNet], nodes: &[IpAddr]) -> Vec<Ip
     found
 }
 
-fn choose(inventory: &Inventory, scope: &Scope, out: &mut Vec<LeftOut>) -> Plan {
+fn choose_into(inventory: &Inventory, scope: &Scope, out: &mut Vec<LeftOut>) -> Plan {
     let mut slices: HashMap<&ServiceId, Vec<&Slice>> = HashMap::with_capacity(inventory.services.len());
     for slice in inventory.slices.values() {
         if let Some(service) = &slice.service {

@@ -22,7 +22,7 @@ use super::{
     objects,
     plan::Plan,
     probe::Prober,
-    select::{self, Ranges, Scope},
+    select::{self, LeftOut, Ranges, Scope},
     table::{Mode, TableSettings, Wanted, WantedCluster},
 };
 use crate::{
@@ -172,6 +172,7 @@ struct Followed {
     observation: Option<Observation>,
     ranges: Ranges,
     plan: Arc<Plan>,
+    left_out: Vec<LeftOut>,
     /// Hands over what the source says; ends the source with itself.
     follower: Option<JoinHandle<()>>,
 }
@@ -322,6 +323,7 @@ impl Task {
                 observation: None,
                 ranges: Ranges::default(),
                 plan: Arc::new(Plan::default()),
+                left_out: Vec::new(),
                 follower,
             };
             work_out(&mut new);
@@ -420,6 +422,7 @@ impl Task {
         let mut troubles = Vec::new();
         for cluster in self.followed.values() {
             troubles.extend(source_trouble(cluster, SystemTime::now()));
+            troubles.extend(left_out_trouble(cluster));
         }
         for problem in &self.table.borrow_and_update().problems {
             troubles.push(Trouble {
@@ -479,7 +482,8 @@ fn work_out(cluster: &mut Followed) {
     };
     let inventory =
         cluster.observation.as_ref().map(|observation| observation.inventory.clone()).unwrap_or_default();
-    cluster.plan = Arc::new(select::plan(&inventory, &scope));
+    let (plan, left_out) = select::choose(&inventory, &scope);
+    (cluster.plan, cluster.left_out) = (Arc::new(plan), left_out);
     cluster.ranges = select::ranges(&inventory, &configured);
 }
 
@@ -520,6 +524,25 @@ fn source_trouble(cluster: &Followed, now: SystemTime) -> Option<Trouble> {
         } else {
             "no Service of it is translated until its source has been read".to_owned()
         },
+    })
+}
+
+fn left_out_trouble(cluster: &Followed) -> Option<Trouble> {
+    const SHOWN: usize = 3;
+    if cluster.left_out.is_empty() || !cluster.translates() {
+        return None;
+    }
+    let name = &cluster.config.name;
+    let mut said: Vec<String> = cluster.left_out.iter().take(SHOWN).map(ToString::to_string).collect();
+    if let Some(more @ 1..) = cluster.left_out.len().checked_sub(SHOWN) {
+        said.push(format!("and {more} more"));
+    }
+    Some(Trouble {
+        code: "services-left-out",
+        severe: false,
+        what: format!("cluster {name}: {}", said.join("; ")),
+        where_: format!("[clusters.{name}]"),
+        remedy: "these Services are not translated; all others are".to_owned(),
     })
 }
 

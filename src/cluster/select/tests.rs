@@ -231,7 +231,7 @@ fn what_has_no_cluster_address_is_not_translated() {
     let slices = vec![slice("s", "headless", &[("", 1)], vec![endpoint("10.0.0.1", "ready")])];
     let all = inventory(services, slices);
     assert_eq!(plan(&all, &Scope::default()), Plan::default());
-    assert!(left_out(&all, &Scope::default()).is_empty());
+    assert!(choose(&all, &Scope::default()).1.is_empty());
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn what_two_services_claim_is_the_first_ones() {
     let all = inventory(services, slices);
     let scope = Scope::default();
     assert_eq!(lines(&plan(&all, &scope)), ["172.16.0.1:80 → 10.0.0.1:1", "172.16.0.1:81 → 10.0.0.2:3"]);
-    let [one] = &left_out(&all, &scope)[..] else { panic!() };
+    let [one] = &choose(&all, &scope).1[..] else { panic!() };
     assert_eq!((&one.service, &one.reason), (&id("b"), &LeftOutReason::Claimed(id("a"))));
     assert!(one.to_string().starts_with("default/b at 172.16.0.1 port 80 is default/a's"), "{one}");
 }
@@ -263,13 +263,13 @@ fn what_is_outside_of_the_configured_ranges_is_left_out() {
         (lines(&made), made.service_cidrs),
         (vec!["172.16.0.1:80 → ".to_owned()], scope.service_cidrs.clone())
     );
-    let [one] = &left_out(&all, &scope)[..] else { panic!() };
+    let [one] = &choose(&all, &scope).1[..] else { panic!() };
     assert_eq!((&one.service, &one.reason), (&id("out"), &LeftOutReason::OutsideRanges));
     // What the cluster itself says leaves nothing out.
     all.service_cidrs = vec![net("172.16.0.0/16"), net("172.16.3.0/24")];
     let made = plan(&all, &Scope::default());
     assert_eq!((lines(&made).len(), made.service_cidrs), (2, vec![net("172.16.0.0/16")]));
-    assert!(left_out(&all, &Scope::default()).is_empty());
+    assert!(choose(&all, &Scope::default()).1.is_empty());
 }
 
 #[test]

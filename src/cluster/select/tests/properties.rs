@@ -46,11 +46,13 @@ fn services() -> impl Strategy<Value = Vec<Service>> {
     let ips = prop::sample::subsequence(vec!["172.16.0.1", "172.16.0.2", "fd00:172::1"], 0..=3);
     let ports = vec((0..3_usize, 80..83_u16), 0..3);
     vec((ips, ports, any::<bool>()), 3).prop_map(|made| {
-        let one = |(name, (ips, ports, internal_local)): (&&str, (Vec<&str>, Vec<(usize, u16)>, bool))| {
-            let ports: Vec<_> = ports.into_iter().map(|(name, port)| (PORTS[name], port)).collect();
-            Service { internal_local, ..service(name, &ips, &ports) }
-        };
-        NAMES.iter().zip(made).map(one).collect()
+        let named = NAMES.iter().zip(made);
+        named
+            .map(|(name, (ips, ports, internal_local))| {
+                let ports: Vec<_> = ports.into_iter().map(|(name, port)| (PORTS[name], port)).collect();
+                Service { internal_local, ..service(name, &ips, &ports) }
+            })
+            .collect()
     })
 }
 
@@ -141,7 +143,7 @@ proptest! {
             .values()
             .map(|one| one.cluster_ips.len() * one.ports.len())
             .sum();
-        let left_out = left_out(&all, &scope);
+        let left_out = choose(&all, &scope).1;
         let missing: usize = left_out
             .iter()
             .map(|one| one.port.map_or(all.services[&one.service].ports.len(), |_| 1))
