@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, Once, PoisonError},
     time::Duration,
 };
 
@@ -50,12 +50,13 @@ impl From<Problem> for Failure {
 pub(super) struct Connector {
     settings: KubernetesSettings,
     connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    warned: Once,
 }
 
 impl Connector {
     /// No connection yet.
     pub(super) fn new(settings: KubernetesSettings) -> Self {
-        Self { settings, connection: tokio::sync::Mutex::new(None) }
+        Self { settings, connection: tokio::sync::Mutex::new(None), warned: Once::new() }
     }
 
     /// The present connection, or a new one from credentials read anew.
@@ -67,6 +68,15 @@ impl Connector {
         let settings = self.settings.clone();
         let made = task::spawn_blocking(move || Connection::new(&settings)).await;
         let connection = Arc::new(made.map_err(|error| Problem::Credentials { reason: error.to_string() })??);
+        if connection.insecure {
+            self.warned.call_once(|| {
+                let server = &connection.server;
+                tracing::warn!(
+                    server,
+                    "insecure-skip-tls-verify: whoever answers there gets the credentials"
+                );
+            });
+        }
         *present = Some(Arc::clone(&connection));
         Ok(connection)
     }
@@ -85,6 +95,7 @@ pub(super) struct Connection {
     client: Client,
     server: String,
     token: Option<TokenFile>,
+    insecure: bool,
     timing: Timing,
 }
 
@@ -119,9 +130,7 @@ impl Connection {
         if url.scheme_str() != Some("https") && !loopback {
             return Err(Problem::Credentials { reason: format!("{server} does not begin with https://") });
         }
-        if config.accept_invalid_certs {
-            tracing::warn!(%server, "the kubeconfig says insecure-skip-tls-verify: whoever answers gets the credentials");
-        }
+        let insecure = config.accept_invalid_certs;
         let token = match config.auth_info.token_file.take() {
             Some(path) if config.auth_info.token.is_none() => Some(TokenFile::new(path.into())?),
             _ => None,
@@ -129,7 +138,7 @@ impl Connection {
         let unusable =
             |error: kube::Error| Problem::Credentials { reason: problem::readable(&error.to_string()) };
         let client = Client::try_from(config).map_err(unusable)?;
-        Ok(Self { client, server, token, timing: settings.timing })
+        Ok(Self { client, server, token, insecure, timing: settings.timing })
     }
 
     /// The server's address, for messages.
@@ -162,12 +171,15 @@ impl Connection {
         }
         // Why it refuses may be cut off or late; that it refuses is known.
         let mut body = Vec::new();
-        while let Ok(Some(piece)) = answer.piece(self.timing.request).await {
-            body.extend_from_slice(&piece);
-            if body.len() > REFUSAL {
-                break;
+        let reading = async {
+            while let Ok(Some(piece)) = answer.piece(self.timing.request).await {
+                body.extend_from_slice(&piece);
+                if body.len() > REFUSAL {
+                    break;
+                }
             }
-        }
+        };
+        let _ = time::timeout(self.timing.request, reading).await;
         Err(Failure::Refused(Refusal::from_body(code.as_u16(), &body)))
     }
 

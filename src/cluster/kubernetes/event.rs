@@ -168,3 +168,6 @@ pub(super) fn page<K: Kind>(body: &[u8]) -> Result<Page<K>, String> {
         next: list.metadata.next.filter(|next| !next.is_empty()),
     })
 }
+
+#[cfg(test)]
+mod tests;

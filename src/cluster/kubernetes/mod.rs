@@ -98,7 +98,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { objects: 500_000, event: 8 << 20, page: 64 << 20 }
+        Self { objects: 500_000, event: 8 << 20, page: 16 << 20 }
     }
 }
 

@@ -340,3 +340,6 @@ impl Shared {
         Observation { inventory: Arc::clone(inventory), health }
     }
 }
+
+#[cfg(test)]
+mod tests;
