@@ -2,6 +2,8 @@
 
 use std::{fs, time::Duration};
 
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use serde_json::Value;
 use skybridge::cluster::kubernetes::{self, KubernetesSettings};
 
 use crate::{
@@ -211,4 +213,33 @@ async fn outside_of_a_pod_a_pods_credentials_are_missing() {
     let mut wanted = KubernetesSettings::new(None, None);
     wanted.timing.gather = Duration::from_millis(1);
     follow(wanted).until_told(&["no credentials of a Pod here", "set `kubeconfig`"]).await;
+}
+
+#[test]
+fn the_manifest_permits_what_is_asked_for_and_nothing_else() {
+    let text =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/appliance/kubernetes/rbac.yaml")).unwrap();
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let find = |kind: &str| objects.iter().find(|object| object["kind"] == kind).unwrap();
+    let role: ClusterRole = serde_json::from_value(find("ClusterRole").clone()).unwrap();
+    let mut permitted = Vec::new();
+    for rule in role.rules.unwrap() {
+        assert_eq!(rule.verbs, ["list", "watch"]);
+        assert_eq!((rule.resource_names, rule.non_resource_urls), (None, None));
+        for (group, resource) in rule.api_groups.unwrap().iter().zip(rule.resources.unwrap()) {
+            let api = if group.is_empty() { String::from("/api/v1") } else { format!("/apis/{group}/v1") };
+            permitted.push(format!("{api}/{resource}"));
+        }
+    }
+    permitted.sort();
+    let mut asked = Kind::ALL.map(|kind| kind.path().to_owned());
+    asked.sort();
+    assert_eq!(permitted, asked);
+    let account = &find("ServiceAccount")["metadata"];
+    assert_eq!(find("ClusterRoleBinding")["subjects"][0]["name"], account["name"]);
+    assert_eq!(find("ClusterRoleBinding")["subjects"][0]["namespace"], account["namespace"]);
+    assert_eq!(
+        find("Secret")["metadata"]["annotations"]["kubernetes.io/service-account.name"],
+        account["name"]
+    );
 }

@@ -303,7 +303,8 @@ async fn an_object_that_becomes_odd_is_left_out_and_told_until_it_is_well_again(
     let (gate, reply) = Reply::gated();
     api.next(Kind::Services, Ask::Watch, reply);
     let mut seen = api.watch();
-    let told = seen.until_told(&["many/s1 is not understood"]).await;
+    seen.until_told(&["many/s1 is not understood"]).await;
+    let told = seen.until("all others", |seen| seen.health.synced).await;
     assert_eq!(told.inventory.services.len(), 26);
     api.until_asked_times(Kind::Services, Ask::Watch, 2).await;
     api.next(Kind::Services, Ask::Watch, Reply::Open(vec![event(352, json!(81))]));
