@@ -23,7 +23,10 @@ pub use self::{
     services::{Catalogue, SERVICES, SERVICES6, Service},
     vpc::{Fabric, Host, ServiceRoute},
 };
-use super::{Entered, LabError, Namespace, Plan, Underlay, nat};
+use super::{
+    Entered, LabError, Namespace, Plan, Underlay, nat,
+    topology::{PODS, PODS6},
+};
 use crate::cluster::model::Protocol;
 
 /// Where the file of objects is; inside the lab's own `/run`.
@@ -182,6 +185,25 @@ impl Cluster {
     /// A tunnel's plan whose selectors take the cluster in.
     pub fn plan() -> Plan {
         Plan { cloud_networks: vpc::NETWORKS, cloud_networks6: vpc::NETWORKS6, ..Plan::default() }
+    }
+
+    /// The same, and the cloud endpoint knows the cluster by the file of objects. `services` is the mode, as users
+    /// write it.
+    pub fn plan_with(&self, services: &str) -> Plan {
+        let quoted = |list: &[&str]| {
+            let quoted: Vec<String> = list.iter().map(|item| format!("\"{item}\"")).collect();
+            quoted.join(", ")
+        };
+        let nodes: Vec<&str> = [Host::Node1, Host::Node2].iter().flat_map(|node| node.addresses()).collect();
+        let cloud_tables = format!(
+            "\n[clusters.prod]\nservices = \"{services}\"\nobjects = \"{}\"\nservice_cidrs = [{}]\n\
+             pod_cidrs = [{}]\nnodes = [{}]\n",
+            self.objects().display(),
+            quoted(&[SERVICES, SERVICES6]),
+            quoted(&[PODS, PODS6]),
+            quoted(&nodes),
+        );
+        Plan { cloud_tables, ..Self::plan() }
     }
 
     /// Every namespace.

@@ -1,11 +1,13 @@
 //! `skybridge demo`: two real daemons join a made-up office and cloud, and a table shows what held.
 //!
 //! The daemons are this very executable. Every row is measured from outside of them: by traffic
-//! between a machine in the office and a Pod, by taps on the wire, and by dumps of their namespaces.
+//! between a machine in the office and a Pod, by taps on the wire, by dumps of their namespaces, and by visits from
+//! the office to the Services of a cluster.
 
 mod checks;
 mod progress;
 mod report;
+mod services;
 mod world;
 
 use std::{
@@ -14,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{progress::Progress, report::Report, world::World};
+use self::{progress::Progress, report::Report, services::Scene, world::World};
 use super::{Entered, Entry, LabError, enter};
 
 /// What the caller wants of a demo.
@@ -31,18 +33,18 @@ pub struct Options {
 ///
 /// Exit status 0 if every row passed, 1 otherwise.
 pub fn run(options: Options) -> ExitCode {
-    start(options, ROWS, Duration::from_secs(3))
+    start(options, ROWS, services::SCENES, Duration::from_secs(3))
 }
 
 /// As [`run`], but only brings the tunnel up and measures its throughput, for longer. No speed makes it fail.
 pub fn bench(json: bool) -> ExitCode {
-    start(Options { keep: false, json }, BENCH_ROWS, Duration::from_secs(10))
+    start(Options { keep: false, json }, BENCH_ROWS, &[], Duration::from_secs(10))
 }
 
-fn start(options: Options, rows: &[Check], measure_for: Duration) -> ExitCode {
+fn start(options: Options, rows: &[Check], services: &[Scene], measure_for: Duration) -> ExitCode {
     match enter() {
         Ok(Entry::Outside(status)) => status,
-        Ok(Entry::Inside(inside)) => perform(&inside, options, rows, measure_for),
+        Ok(Entry::Inside(inside)) => perform(&inside, options, rows, services, measure_for),
         Err(error) => failed(&error),
     }
 }
@@ -74,26 +76,37 @@ const ROWS: &[Check] = &[
 
 const BENCH_ROWS: &[Check] = &[("throughput beside plain routing", checks::throughput)];
 
-fn perform(inside: &Entered, options: Options, rows: &[Check], measure_for: Duration) -> ExitCode {
+fn perform(
+    inside: &Entered,
+    options: Options,
+    rows: &[Check],
+    scenes: &[Scene],
+    measure_for: Duration,
+) -> ExitCode {
     let begun = Instant::now();
     let progress = Progress::new(options.json);
-    progress.say("building an office, the internet and a cloud, and measuring plain routing");
+    let mut report = Report::default();
+    let total = rows.len() + 2 + if scenes.is_empty() { 0 } else { scenes.len() + 1 };
     // The daemons are started from threads of this process, so the link leads to this executable.
-    let mut world = match World::build(inside, Path::new("/proc/self/exe"), measure_for) {
+    let program = Path::new("/proc/self/exe");
+    if !scenes.is_empty() {
+        services::perform(inside, program, &progress, total, scenes, &mut report);
+    }
+    progress.say("building an office, the internet and a cloud, and measuring plain routing");
+    let mut world = match World::build(inside, program, measure_for) {
         Ok(world) => world,
         Err(error) => {
             progress.done();
             return failed(&error);
         }
     };
-    let mut report = Report::default();
-    let total = rows.len() + 2;
-    let up = report.run(&progress, total, TUNNEL, &mut world);
-    for &row in rows {
+    let (name, measure) = TUNNEL;
+    let up = report.run(&progress, total, name, || measure(&mut world));
+    for &(name, measure) in rows {
         if up {
-            report.run(&progress, total, row, &mut world);
+            report.run(&progress, total, name, || measure(&mut world));
         } else {
-            report.skip(row.0);
+            report.skip(name);
         }
     }
     if options.keep {
@@ -106,12 +119,8 @@ fn perform(inside: &Entered, options: Options, rows: &[Check], measure_for: Dura
             std::thread::park();
         }
     }
-    report.run(
-        &progress,
-        total,
-        ("nothing left behind after stop and cleanup", checks::left_behind),
-        &mut world,
-    );
+    let name = "nothing left behind after stop and cleanup";
+    report.run(&progress, total, name, || checks::left_behind(&mut world));
     progress.done();
     if !report.passed() {
         eprint!("{}", world.last_words());

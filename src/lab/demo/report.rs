@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use super::{Check, progress::Progress, world::World};
+use crate::lab::LabError;
+
+use super::{progress::Progress, services::Line};
 
 /// One row of the table.
 #[derive(Debug, Serialize)]
@@ -21,6 +23,7 @@ struct Row {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     rows: Vec<Row>,
+    services: Vec<Line>,
 }
 
 impl Report {
@@ -29,12 +32,12 @@ impl Report {
         &mut self,
         progress: &Progress,
         total: usize,
-        (check, measure): Check,
-        world: &mut World,
+        check: &'static str,
+        measure: impl FnOnce() -> Result<String, LabError>,
     ) -> bool {
         progress.say(&format!("[{}/{total}] {check}", self.rows.len() + 1));
         let begun = Instant::now();
-        let outcome = measure(world);
+        let outcome = measure();
         let passed = outcome.is_ok();
         let detail = outcome.unwrap_or_else(|error| error.to_string());
         progress.note(&format!("{} {check}: {detail}", if passed { "ok  " } else { "FAIL" }));
@@ -46,6 +49,11 @@ impl Report {
     pub(super) fn skip(&mut self, check: &'static str) {
         let detail = "not tried: there is no tunnel".to_owned();
         self.rows.push(Row { check, passed: false, detail, seconds: 0.0 });
+    }
+
+    /// Keeps what the Services answered.
+    pub(super) fn services(&mut self, lines: Vec<Line>) {
+        self.services = lines;
     }
 
     /// Whether every row passed.
@@ -60,11 +68,18 @@ impl Report {
                 "passed": self.passed(),
                 "seconds": took.as_secs_f64(),
                 "rows": self.rows,
+                "services": self.services,
             });
             println!("{document:#}");
             return;
         }
         println!("{}", self.table());
+        if !self.services.is_empty() {
+            println!(
+                "what the office gets of the cluster's Services, and the client's address that the Pod saw:"
+            );
+            println!("{}", self.services_table());
+        }
         let failed = self.rows.iter().filter(|row| !row.passed).count();
         let verdict = if failed == 0 { "every row passed".to_owned() } else { format!("{failed} failed") };
         println!("{} rows in {:.0} s: {verdict}", self.rows.len(), took.as_secs_f64());
@@ -76,6 +91,18 @@ impl Report {
         table.set_header(["", "check", "measured"]);
         for row in &self.rows {
             table.add_row([if row.passed { "ok" } else { "FAIL" }, row.check, &row.detail]);
+        }
+        table
+    }
+
+    fn services_table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+        let names = self.services.first().map(|line| line.answers.iter().map(|(name, _)| name.as_str()));
+        table.set_header(std::iter::once("").chain(names.into_iter().flatten()));
+        for line in &self.services {
+            let answers = line.answers.iter().map(|(_, answer)| answer.as_str());
+            table.add_row(std::iter::once(line.scenario).chain(answers));
         }
         table
     }
