@@ -227,6 +227,17 @@ impl Namespace {
         self.counter("snmp", group, counter)
     }
 
+    /// Reads one counter of `/proc/net/snmp6`, such as `Icmp6OutPktTooBigs`.
+    ///
+    /// # Errors
+    /// There is no such counter.
+    pub fn snmp6(&self, counter: &str) -> Result<u64, LabError> {
+        let path = "/proc/thread-self/net/snmp6";
+        let text = self.run(|| fs::read_to_string(path).map_err(LabError::io("read snmp6")))?;
+        let value = text.lines().find_map(|line| line.strip_prefix(counter)?.trim().parse().ok());
+        value.ok_or_else(|| LabError::check(format!("no counter {counter}")))
+    }
+
     fn counter(&self, file: &str, group: &str, counter: &str) -> Result<u64, LabError> {
         let path = format!("/proc/thread-self/net/{file}");
         let text = self.run(|| fs::read_to_string(path).map_err(LabError::io(format!("read {file}"))))?;

@@ -8,7 +8,7 @@ use rtnetlink::{
     LinkBridge, LinkUnspec, RouteMessageBuilder,
     packet_route::{
         neighbour::NeighbourFlags,
-        route::{RouteAttribute, RouteMessage, RouteScope, RouteType},
+        route::{RouteAttribute, RouteMessage, RouteMetric, RouteScope, RouteType},
         rule::RuleAction,
     },
 };
@@ -73,6 +73,32 @@ impl Namespace {
                 Hop::Via(_) | Hop::ViaOn(..) => route,
             };
             handle.route().add(route.build()).replace().execute().await.map_err(LabError::netlink(&step))
+        })
+    }
+
+    /// Lets only packets up to `mtu` octets pass by the route to `to` that leaves by a link; whoever forwards a larger
+    /// one that may not be fragmented tells its sender.
+    ///
+    /// # Errors
+    /// `to` is no prefix, or there is no such link.
+    pub fn narrow(&self, to: &str, link: &str, mtu: u32) -> Result<(), LabError> {
+        /// The first metric is the MTU; locked, it holds for forwarding, too.
+        const LOCKED: u32 = 1 << 2;
+        let net = parse_net(to)?;
+        let step = format!("narrow the route {to} of {}", self.name());
+        self.netlink(async |handle| {
+            let mut route = RouteMessageBuilder::<IpAddr>::new()
+                .destination_prefix(net.network(), net.prefix_len())
+                .map_err(|_| LabError::check(&step))?
+                .output_interface(link_index(&handle, link).await?)
+                .table_id(MAIN);
+            if net.addr().is_ipv4() {
+                route = route.scope(RouteScope::Link);
+            }
+            let mut message = route.build();
+            let metrics = vec![RouteMetric::Lock(LOCKED), RouteMetric::Mtu(mtu)];
+            message.attributes.push(RouteAttribute::Metrics(metrics));
+            handle.route().add(message).replace().execute().await.map_err(LabError::netlink(&step))
         })
     }
 

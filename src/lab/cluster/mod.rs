@@ -142,6 +142,25 @@ impl Cluster {
         tracking.into_iter().chain(&self.nodes).try_for_each(nat::forget_connections)
     }
 
+    /// Lets the network plugin give what Pods open to the outside their node's address, or not.
+    ///
+    /// # Errors
+    /// `nft` refuses.
+    pub fn masquerade_pods(&self, on: bool) -> Result<(), LabError> {
+        const CLEAR: &str = "table inet egress {}\ndelete table inet egress\n";
+        let rule = |ip: &str, pods: &str, inside: &[&str]| {
+            let inside = inside.join(", ");
+            format!("oifname \"eth1\" {ip} saddr {pods} {ip} daddr != {{ {inside} }} masquerade\n")
+        };
+        // Replies are not new connections, so they keep what they have.
+        let rules = format!(
+            "{CLEAR}table inet egress {{\nchain post {{ type nat hook postrouting priority srcnat;\n{}{}}}\n}}\n",
+            rule("ip", PODS, vpc::NETWORKS),
+            rule("ip6", PODS6, vpc::NETWORKS6),
+        );
+        self.nodes.iter().try_for_each(|node| node.nft(if on { &rules } else { CLEAR }))
+    }
+
     /// What the cluster offers.
     pub fn catalogue(&self) -> &Catalogue {
         &self.catalogue

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use socket2::{Domain, Socket, Type};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt},
     net::{TcpSocket, UdpSocket},
@@ -128,6 +129,11 @@ pub fn once(namespace: &Namespace, visit: Visit, patience: Duration) -> Result<O
     outcome.ok_or_else(|| LabError::check("a visit without an outcome"))
 }
 
+/// Any address of the same family.
+fn any(to: SocketAddr, port: u16) -> SocketAddr {
+    if to.is_ipv4() { ([0, 0, 0, 0], port).into() } else { ([0_u16; 8], port).into() }
+}
+
 fn failure(error: io::Error) -> Outcome {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Outcome::Refused,
@@ -137,10 +143,7 @@ fn failure(error: io::Error) -> Outcome {
 }
 
 async fn visit_once(visit: Visit) -> io::Result<Outcome> {
-    let own: SocketAddr = match visit.to {
-        SocketAddr::V4(_) => ([0, 0, 0, 0], visit.from_port).into(),
-        SocketAddr::V6(_) => ([0_u16; 8], visit.from_port).into(),
-    };
+    let own = any(visit.to, visit.from_port);
     let mut said = String::new();
     if visit.protocol == Protocol::Udp {
         let socket = UdpSocket::bind(own).await?;
@@ -194,14 +197,25 @@ pub struct Stay {
 }
 
 impl Stay {
-    /// Connects from a namespace.
+    /// Connects from a namespace; `from_port` is as for [`Visit`], and other connections may have the same.
     ///
     /// # Errors
     /// Nobody answers in time.
-    pub fn begin(namespace: &Namespace, to: SocketAddr, patience: Duration) -> Result<Self, LabError> {
-        let step = || format!("visit {to}");
-        let connection =
-            namespace.run(|| TcpStream::connect_timeout(&to, patience).map_err(LabError::io(step())))?;
+    pub fn begin(
+        namespace: &Namespace,
+        from_port: u16,
+        to: SocketAddr,
+        patience: Duration,
+    ) -> Result<Self, LabError> {
+        let step = || format!("visit {to} from port {from_port}");
+        let connection: TcpStream = namespace.run(|| {
+            let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(socket2::Protocol::TCP))
+                .map_err(LabError::io(step()))?;
+            socket.set_reuse_address(true).map_err(LabError::io(step()))?;
+            socket.bind(&any(to, from_port).into()).map_err(LabError::io(step()))?;
+            socket.connect_timeout(&to.into(), patience).map_err(LabError::io(step()))?;
+            Ok(socket.into())
+        })?;
         connection.set_read_timeout(Some(patience)).map_err(LabError::io(step()))?;
         let mut connection = BufReader::new(connection);
         let mut line = String::new();
@@ -225,6 +239,44 @@ impl Stay {
             return Ok(begun.elapsed());
         }
         Err(LabError::check(format!("{}: something else came back", step())))
+    }
+}
+
+/// Datagrams to a Service from one port that stays.
+#[derive(Debug)]
+pub struct Flow {
+    socket: std::net::UdpSocket,
+}
+
+impl Flow {
+    /// Opens it in a namespace.
+    ///
+    /// # Errors
+    /// There is no route.
+    pub fn open(namespace: &Namespace, to: SocketAddr) -> Result<Self, LabError> {
+        let step = || format!("ask {to}");
+        let socket = namespace.run(|| {
+            let socket = std::net::UdpSocket::bind(any(to, 0)).map_err(LabError::io(step()))?;
+            socket.connect(to).map_err(LabError::io(step()))?;
+            Ok(socket)
+        })?;
+        socket.set_read_timeout(Some(Duration::from_millis(400))).map_err(LabError::io(step()))?;
+        Ok(Self { socket })
+    }
+
+    /// Sends one datagram and waits a moment for the answer.
+    pub fn ask(&self) -> Outcome {
+        let mut buffer = [0_u8; 512];
+        let received = self.socket.send(&[b'?'; 64]).and_then(|_| self.socket.recv(&mut buffer));
+        match received {
+            Ok(count) => {
+                let said = String::from_utf8_lossy(buffer.get(..count).unwrap_or_default()).into_owned();
+                let line = said.lines().next().unwrap_or_default();
+                read_line(line).map_or_else(|| Outcome::Failed(format!("said {line:?}")), Outcome::Answered)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Outcome::Silence,
+            Err(error) => failure(error),
+        }
     }
 }
 

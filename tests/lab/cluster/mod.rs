@@ -1,6 +1,8 @@
 //! The office and a cluster: which Services answer, and as whom their Pods see the office.
 
+mod hazards;
 mod rows;
+mod translate;
 
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use skybridge::lab::{
         ping,
         visit::{self, Outcome, Visit},
     },
+    wait::until,
 };
 
 use crate::{
@@ -20,7 +23,7 @@ use crate::{
 };
 
 pub(crate) fn tests() -> Vec<Test> {
-    [rows::TESTS].concat()
+    [rows::TESTS, translate::TESTS, hazards::TESTS].concat()
 }
 
 /// How long a visit is tried that must find nobody: the second try of a TCP client comes after one second.
@@ -34,17 +37,45 @@ struct Joined {
 }
 
 impl Joined {
-    /// Builds the world and joins it.
-    fn up(inside: &Entered, scenario: Scenario, plan: &Plan) -> Result<Self, LabError> {
-        let cluster = Cluster::build(inside, scenario)?;
+    fn prepare(cluster: Cluster, plan: &Plan) -> Result<Self, LabError> {
         let office = Daemon::prepare(&cluster.underlay.edge, &program(), |folder| plan.office(folder))?;
         let cloud = Daemon::prepare(&cluster.underlay.cloud, &program(), |folder| plan.cloud(folder))?;
-        let mut joined = Self { office, cloud, cluster };
-        joined.cloud.start_and_wait()?;
-        joined.office.start_and_wait()?;
-        joined.office.wait_up("cloud", PATIENCE)?;
-        joined.cloud.wait_up("office", PATIENCE)?;
+        Ok(Self { office, cloud, cluster })
+    }
+
+    /// Builds the world, and both daemons' files with the cluster's Services treated as told.
+    fn prepare_with(inside: &Entered, scenario: Scenario, services: &str) -> Result<Self, LabError> {
+        let cluster = Cluster::build(inside, scenario)?;
+        let plan = cluster.plan_with(services);
+        Self::prepare(cluster, &plan)
+    }
+
+    /// Starts both daemons and waits until they are joined.
+    fn start(&mut self) -> Result<(), LabError> {
+        self.cloud.start_and_wait()?;
+        self.office.start_and_wait()?;
+        self.office.wait_up("cloud", PATIENCE)?;
+        self.cloud.wait_up("office", PATIENCE)
+    }
+
+    /// Builds the world and joins it, with the cluster's Services treated as told.
+    fn up_with(inside: &Entered, scenario: Scenario, services: &str) -> Result<Self, LabError> {
+        let mut joined = Self::prepare_with(inside, scenario, services)?;
+        joined.start()?;
+        joined.reach_nodes()?;
         Ok(joined)
+    }
+
+    /// Waits until a Service answers that routing alone would not bring, over both families.
+    fn wait_translated(&self) -> Result<(), LabError> {
+        for v6 in [false, true] {
+            until("mysql answers", PATIENCE, || {
+                let outcome = self.visit("mysql", v6, GIVEN_UP)?;
+                Ok(if outcome.answer().is_some() { Ok(()) } else { Err(outcome.to_string()) })
+            })
+            .map_err(|error| LabError::check(format!("{error}\n{}", self.last_words())))?;
+        }
+        Ok(())
     }
 
     /// Waits until the office reaches the nodes over both families.

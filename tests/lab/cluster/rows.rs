@@ -142,8 +142,7 @@ fn rows() -> Vec<Row> {
 }
 
 fn every_row(inside: &Entered) -> Result<(), LabError> {
-    let mut joined = Joined::up(inside, Scenario::default(), &Cluster::plan())?;
-    joined.reach_nodes()?;
+    let mut joined = Joined::up_with(inside, Scenario::default(), "route")?;
     let mut wrong = Vec::new();
     for row in rows() {
         joined.cluster.set(row.scenario)?;
@@ -252,8 +251,7 @@ fn seen(outcome: &Outcome, v6: bool) -> Option<Seen> {
 
 fn affinity(inside: &Entered) -> Result<(), LabError> {
     let scenario = Scenario { masquerade: Masquerade::ClusterCidr, ..Scenario::default() };
-    let mut joined = Joined::up(inside, scenario, &Cluster::plan())?;
-    joined.reach_nodes()?;
+    let mut joined = Joined::up_with(inside, scenario, "route")?;
     for proxy in [Proxy::Iptables, Proxy::Nftables] {
         joined.cluster.set(Scenario { proxy, ..scenario })?;
         for v6 in [false, true] {
