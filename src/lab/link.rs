@@ -6,7 +6,7 @@ use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::{
     Handle, LinkUnspec, LinkVeth, RouteMessageBuilder,
-    packet_route::{route::RouteMessage, rule::RuleAction},
+    packet_route::{address::AddressHeaderFlags, route::RouteMessage, rule::RuleAction},
 };
 
 use super::{
@@ -159,7 +159,11 @@ impl Namespace {
         let step = format!("add {address} to {link} in {}", self.name());
         self.netlink(async |handle| {
             let index = link_index(&handle, link).await?;
-            let request = handle.address().add(index, net.addr(), net.prefix_len());
+            let mut request = handle.address().add(index, net.addr(), net.prefix_len());
+            if net.addr().is_ipv6() {
+                // Where duplicates are not looked for, the kernel still finds out later, and meanwhile refuses its use.
+                request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+            }
             request.execute().await.map_err(LabError::netlink(step))
         })
     }

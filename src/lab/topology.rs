@@ -288,11 +288,11 @@ impl Lab {
     }
 }
 
-/// Makes a router drop replies that had no request.
+/// Makes a router drop replies that had no request; if it does already, it does so without a break.
 pub(super) fn make_stateful(router: &Namespace) -> Result<(), LabError> {
     router.sysctl("net/netfilter/nf_conntrack_tcp_loose", "0")?;
     router.nft(
-        "table inet fabric {\n  chain forward {\n    type filter hook forward priority 0;\n    \
+        "table inet fabric {}\ndelete table inet fabric\ntable inet fabric {\n  chain forward {\n    type filter hook forward priority 0;\n    \
          ct state invalid drop\n  }\n}\n",
     )
 }

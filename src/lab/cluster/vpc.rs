@@ -206,8 +206,11 @@ pub(super) fn set(underlay: &Underlay, fabric: Fabric) -> Result<(), LabError> {
         vpc.route_in(*table, SERVICES, Hop::Via(node))?;
         vpc.route_in(*table, SERVICES6, Hop::Via(node6))?;
     }
+    if fabric.stateful {
+        return make_stateful(vpc);
+    }
     vpc.nft("table inet fabric {}\ndelete table inet fabric\n")?;
-    if fabric.stateful { make_stateful(vpc) } else { vpc.sysctl("net/netfilter/nf_conntrack_tcp_loose", "1") }
+    vpc.sysctl("net/netfilter/nf_conntrack_tcp_loose", "1")
 }
 
 /// What the nodes' and Pods' networks are called in a tunnel's selectors, IPv4.
