@@ -49,6 +49,7 @@ pub(super) struct Scene {
 enum SeenAs {
     Client,
     Node,
+    #[expect(dead_code, reason = "shown with the table")]
     Endpoint,
 }
 
