@@ -107,3 +107,11 @@ fn links_between_the_documents_lead_somewhere() {
     assert!(checked >= 5, "{checked}");
     assert!(broken.is_empty(), "{broken:#?}");
 }
+
+#[test]
+fn every_verdict_of_the_fault_detector_is_explained() {
+    let text = read("docs/kubernetes.md");
+    for code in skybridge::cluster::detect::Code::ALL {
+        assert!(text.contains(&format!("| `{code}` |")), "docs/kubernetes.md has no row for {code}");
+    }
+}
