@@ -1,4 +1,4 @@
-//! Why the table could not be made.
+//! Why the table could not be made, in the operator's words.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,7 +6,9 @@ use std::{path::PathBuf, time::Duration};
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// There is no `nft`.
-    #[error("the program nft is not installed: Services are translated by it. Install the package nftables")]
+    #[error(
+        "the program nft is not installed, and Services are translated by it: install the package nftables"
+    )]
     NotInstalled,
     /// The kernel does not let this process change its tables.
     #[error("nft may not change the kernel's tables: the daemon needs the capability CAP_NET_ADMIN ({said})")]
@@ -41,7 +43,7 @@ pub enum TableError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// Not made yet.
-    #[error("not made yet")]
-    Unfinished,
+    /// The tunnel device has a name that no rule can name.
+    #[error("{0:?} is no name for a device: 1 to 15 letters, digits, dots, dashes or underscores")]
+    BadDevice(String),
 }
