@@ -18,16 +18,16 @@ const MAP: &str = "clients4";
 
 /// Makes the kernel forget who stays with these; whether there were any.
 pub(super) async fn forget(nft: &Nft, gone: &BTreeSet<(Key, Target)>) -> Result<bool, TableError> {
-    let listed = nft.run(&["-j", "list", "map", "inet", "skybridge", MAP], String::new()).await?;
+    let listed = nft.run(&["-j", "list", "map", "inet", "skybridge", MAP], "").await?;
     let stale: Vec<Client> =
         parse(&listed).into_iter().filter(|client| gone.contains(&(client.key, client.target))).collect();
     for some in stale.chunks(1000) {
         // One that has just been forgotten by itself is added first, so that deleting it is no error.
-        if nft.load(some.iter().map(|client| client.text(true)).collect()).await.is_ok() {
+        if nft.load(&some.iter().map(|client| client.text(true)).collect::<String>()).await.is_ok() {
             continue;
         }
         for client in some {
-            match nft.load(client.text(false)).await {
+            match nft.load(&client.text(false)).await {
                 Ok(()) | Err(TableError::Refused { .. }) => {}
                 Err(error) => return Err(error),
             }

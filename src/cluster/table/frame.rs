@@ -56,7 +56,7 @@ pub(super) const FAMILIES: [Family; 2] = [
     },
 ];
 
-/// Everything of a table that is not there.
+/// Everything of a table that is not there, but for the ranges.
 pub(super) fn whole(text: &mut String, frame: &Frame) {
     let _ = writeln!(
         text,
@@ -70,7 +70,6 @@ pub(super) fn whole(text: &mut String, frame: &Frame) {
     for family in &FAMILIES {
         maps(text, family);
     }
-    nets(text, &Frame::default(), frame);
     let mut chains: Vec<Chain> = vec![Chain::new("refuse"), Chain::new("single")];
     for slots in CLASSES.into_iter().skip(1) {
         chains.push(Chain::new(format!("of_{slots}")));
@@ -115,7 +114,7 @@ fn write(text: &mut String, chains: &[Chain]) {
     }
 }
 
-fn nets(text: &mut String, from: &Frame, to: &Frame) {
+pub(super) fn nets(text: &mut String, from: &Frame, to: &Frame) {
     for (set, from, to) in [
         ("ranges", &from.ranges, &to.ranges),
         ("hidden_services", &from.hidden_services, &to.hidden_services),

@@ -278,10 +278,11 @@ impl Table {
     /// Loads rules; the kernel's generation number after it, if it is sure, and the fingerprint of the frame.
     async fn commit(&self, text: String) -> Result<(Option<u32>, Option<u64>), TableError> {
         let before = kernel::generation();
-        self.nft.load(text).await?;
+        let transactions = self.nft.load_large(&text).await?;
         let frame = kernel::fingerprint();
         let after = kernel::generation();
-        let sure = before.zip(after).is_some_and(|(before, after)| before.wrapping_add(1) == after);
+        let sure =
+            before.zip(after).is_some_and(|(before, after)| before.wrapping_add(transactions) == after);
         Ok((after.filter(|_| sure), frame))
     }
 
@@ -302,7 +303,7 @@ pub async fn cleanup(nft: Option<PathBuf>) -> Result<bool, TableError> {
 }
 
 async fn delete(nft: &Nft) -> Result<bool, TableError> {
-    match nft.load(format!("delete table {}\n", frame::TABLE)).await {
+    match nft.load(&format!("delete table {}\n", frame::TABLE)).await {
         Ok(()) => Ok(true),
         Err(TableError::Refused { said }) if said.contains("No such file") => Ok(false),
         Err(error) => Err(error),

@@ -17,6 +17,8 @@ const FOLDERS: [&str; 6] =
     ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/run/current-system/sw/bin"];
 /// What is read of its output; a listing without elements has some ten thousand octets.
 const LARGEST: u64 = 64 << 20;
+/// Octets of rules in one transaction where a large one is not taken; they take about twice as many in netlink.
+const PART: usize = 48 << 10;
 /// What is kept of its complaints.
 const SAID: u64 = 4096;
 
@@ -29,17 +31,32 @@ pub(super) struct Nft {
 
 impl Nft {
     /// Loads rules in one transaction.
-    pub(super) async fn load(&self, rules: String) -> Result<(), TableError> {
+    pub(super) async fn load(&self, rules: &str) -> Result<(), TableError> {
         self.run(&["-f", "-"], rules).await.map(drop)
     }
 
+    /// Loads rules in one transaction if the kernel takes so many at once, and in several otherwise, in their order.
+    /// How many: within a user namespace the socket's buffer has a limit of its own.
+    pub(super) async fn load_large(&self, rules: &str) -> Result<u32, TableError> {
+        match self.load(rules).await {
+            Err(TableError::Refused { said }) if said.contains("Message too long") => {}
+            done => return done.map(|()| 1),
+        }
+        let mut transactions = 0;
+        for part in parts(rules, PART) {
+            self.load(part).await?;
+            transactions += 1;
+        }
+        Ok(transactions)
+    }
+
     /// Asks the kernel whether it would take the rules, and changes nothing.
-    pub(super) async fn check(&self, rules: String) -> Result<(), TableError> {
+    pub(super) async fn check(&self, rules: &str) -> Result<(), TableError> {
         self.run(&["-c", "-f", "-"], rules).await.map(drop)
     }
 
     /// Its output; [`TableError::Refused`] if it ends with an error.
-    pub(super) async fn run(&self, arguments: &[&str], rules: String) -> Result<String, TableError> {
+    pub(super) async fn run(&self, arguments: &[&str], rules: &str) -> Result<String, TableError> {
         let program = match &self.program {
             Some(program) => program.clone(),
             None => FOLDERS
@@ -97,6 +114,20 @@ async fn text(from: Option<impl AsyncRead + Unpin>, most: u64) -> std::io::Resul
     Ok(String::from_utf8_lossy(&octets).into_owned())
 }
 
+/// Whole commands, together of about `most` octets. A command's further lines begin with a tabulator.
+fn parts(rules: &str, most: usize) -> Vec<&str> {
+    let ends = rules.match_indices('\n').map(|(at, _)| at + 1).filter(|end| !rules[*end..].starts_with('\t'));
+    let (mut parts, mut start) = (Vec::new(), 0);
+    for end in ends {
+        if end - start >= most || end == rules.len() {
+            parts.push(&rules[start..end]);
+            start = end;
+        }
+    }
+    parts.extend(rules.get(start..).filter(|rest| !rest.is_empty()));
+    parts
+}
+
 /// The first complaint, in one line.
 fn brief(said: &str) -> String {
     let mut line: String = said
@@ -124,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_is_not_there_is_told_as_such() {
-        let error = program("/nowhere/nft").check(String::new()).await.unwrap_err();
+        let error = program("/nowhere/nft").check("").await.unwrap_err();
         assert!(error.to_string().contains("install the package nftables"), "{error}");
     }
 
@@ -135,7 +166,16 @@ mod tests {
         let path = folder.into_temp_path();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         let nft = Nft { program: Some(path.to_path_buf()), patience: Duration::from_millis(50) };
-        assert!(matches!(nft.check(String::new()).await, Err(TableError::TimedOut(_))));
+        assert!(matches!(nft.check("").await, Err(TableError::TimedOut(_))));
+    }
+
+    #[test]
+    fn parts_are_whole_commands_in_their_order() {
+        let rules = "add a {\n\t1,\n\t2 }\nadd b\nadd c\n";
+        assert_eq!(parts(rules, 1), ["add a {\n\t1,\n\t2 }\n", "add b\n", "add c\n"]);
+        assert_eq!(parts(rules, 1000), [rules]);
+        assert_eq!(parts(rules, 20).concat(), rules);
+        assert_eq!(parts("", 1), [""; 0]);
     }
 
     #[test]

@@ -39,7 +39,7 @@ const NEEDED: [(&str, &str, &str); 6] = [
 /// The reason behind a refusal, if it is one of these. The rules are only checked, never loaded.
 pub(super) async fn explain(nft: &Nft, said: String) -> TableError {
     for (what, module, rules) in NEEDED {
-        match nft.check(rules.to_owned()).await {
+        match nft.check(rules).await {
             Ok(()) => {}
             Err(TableError::Refused { said }) => return TableError::Unsupported { what, module, said },
             Err(error) => return error,

@@ -6,12 +6,12 @@ use std::{collections::BTreeMap, fmt::Write, net::IpAddr};
 
 use super::{
     frame::{self, FAMILIES, TABLE},
-    image::{Front, Image, Key},
+    image::{Frame, Front, Image, Key},
 };
 use crate::cluster::model::Protocol;
 
 /// Elements in one command.
-const BATCH: usize = 2048;
+const BATCH: usize = 1024;
 /// What one element is called and holds, by the map or set it is in.
 type Elements = BTreeMap<&'static str, BTreeMap<String, String>>;
 
@@ -39,6 +39,8 @@ pub(super) fn whole(image: &Image, generation: u32) -> String {
         of("answering", &mut answering.map(|(vip, own)| format!("{vip} : {own}")));
         of("endpoints", &mut image.endpoints.iter().filter(of_family).map(ToString::to_string));
     }
+    // Last, so that nothing is refused before everything is there, should it not fit into one transaction.
+    frame::nets(&mut text, &Frame::default(), &image.frame);
     let _ = writeln!(text, "add element {TABLE} generation {{ {generation} }}");
     text
 }
