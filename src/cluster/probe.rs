@@ -75,3 +75,54 @@ fn outcome_of(error: &io::Error) -> ProbeOutcome {
         _ => ProbeOutcome::NotTried,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    fn loopback(port: u16) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, port).into()
+    }
+
+    #[tokio::test]
+    async fn who_listens_answers_and_who_does_not_refuses() {
+        let listener = TcpListener::bind(loopback(0)).unwrap();
+        let at = listener.local_addr().unwrap();
+        assert!(matches!(connect(at, PATIENCE).await, ProbeOutcome::Answered(_)));
+        drop(listener);
+        assert_eq!(connect(at, PATIENCE).await, ProbeOutcome::Refused);
+    }
+
+    #[tokio::test]
+    async fn more_probes_than_may_run_at_once_all_give_results() {
+        let listener = TcpListener::bind(loopback(0)).unwrap();
+        let to = listener.local_addr().unwrap();
+        let (sender, mut receiver) = mpsc::channel(4);
+        let mut prober = Prober::new(sender);
+        let count = AT_ONCE as u64 * 3;
+        (0..count).for_each(|id| prober.start(Probe { id, to }));
+        let mut ids = Vec::new();
+        while (ids.len() as u64) < count {
+            let result = receiver.recv().await.unwrap();
+            assert!(matches!(result.outcome, ProbeOutcome::Answered(_)), "{result:?}");
+            ids.push(result.id);
+        }
+        ids.sort_unstable();
+        assert!(ids.into_iter().eq(0..count));
+    }
+
+    #[test]
+    fn errors_say_what_they_mean() {
+        let of = |code| outcome_of(&io::Error::from_raw_os_error(code));
+        assert_eq!(of(libc::ECONNREFUSED), ProbeOutcome::Refused);
+        assert_eq!(of(libc::ETIMEDOUT), ProbeOutcome::TimedOut);
+        for code in [libc::EHOSTUNREACH, libc::ENETUNREACH, libc::EACCES] {
+            assert_eq!(of(code), ProbeOutcome::Unreachable);
+        }
+        for code in [libc::EADDRNOTAVAIL, libc::EMFILE, libc::ENOBUFS] {
+            assert_eq!(of(code), ProbeOutcome::NotTried);
+        }
+    }
+}

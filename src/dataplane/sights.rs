@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{core::add, rate::RateLimit};
 use crate::{
-    esp::{DataCounters, summarize},
+    esp::{DataCounters, flow_hash, summarize},
     policy::PacketSummary,
     wire::ip::{
         InnerPacket, Sighting, protocol,
@@ -24,8 +24,8 @@ use crate::{
     },
 };
 
-/// Recent UDP flows that a worker remembers, a power of two.
-const FLOWS: usize = 1_024;
+/// Places for recent UDP flows, two in each; a power of two.
+const PLACES: usize = 512;
 /// A datagram of a remembered flow is seen again after this long.
 const AGAIN_MILLIS: u64 = 30_000;
 /// UDP flows a second that a worker tells of at most.
@@ -56,7 +56,7 @@ impl Sightings {
 pub(super) struct Sights {
     to: Option<Sightings>,
     on: bool,
-    recent: Box<[Option<Recent>]>,
+    recent: Box<[[Option<Recent>; 2]]>,
     datagrams: RateLimit,
 }
 
@@ -68,7 +68,7 @@ struct Recent {
 
 impl Sights {
     pub(super) fn new(to: Option<Sightings>) -> Self {
-        let recent = if to.is_some() { vec![None; FLOWS] } else { Vec::new() };
+        let recent = if to.is_some() { vec![[None; 2]; PLACES] } else { Vec::new() };
         Self {
             to,
             on: false,
@@ -116,16 +116,25 @@ impl Sights {
         add(counter, 1);
     }
 
-    /// Whether no datagram of this flow was seen for a while. Flows that fall on one place drive each other out.
+    /// Whether no datagram of this flow was seen for a while. A flow has two places, of which the one that was used
+    /// longer ago is given away, so that two flows on one place do not drive each other out by turns.
     fn is_news(&mut self, view: &InnerPacket, now: u64) -> bool {
         let flow = summarize(view);
-        let Some(slot) = self.recent.get_mut(crate::esp::flow_hash(&flow) as usize % FLOWS) else {
-            return false;
-        };
-        if slot.is_some_and(|recent| recent.flow == flow && now.saturating_sub(recent.seen) < AGAIN_MILLIS) {
+        let place = (flow_hash(&flow) >> (u64::BITS - PLACES.ilog2())) as usize;
+        let Some(slots) = self.recent.get_mut(place) else { return false };
+        let known = slots.iter().flatten().find(|recent| recent.flow == flow);
+        if known.is_some_and(|recent| now.saturating_sub(recent.seen) < AGAIN_MILLIS) {
             return false;
         }
-        *slot = Some(Recent { flow, seen: now });
+        let same = slots.iter().position(|slot| slot.is_some_and(|recent| recent.flow == flow));
+        let [first, second] = slots;
+        let older = match same {
+            Some(0) => first,
+            Some(_) => second,
+            None if first.map(|recent| recent.seen) <= second.map(|recent| recent.seen) => first,
+            None => second,
+        };
+        *older = Some(Recent { flow, seen: now });
         true
     }
 }

@@ -1,5 +1,6 @@
 mod doubles;
 mod drops;
 mod flows;
+mod sightings;
 mod supers;
 mod thread;

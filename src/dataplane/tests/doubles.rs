@@ -174,12 +174,16 @@ impl Bench {
     }
 
     pub(super) fn with_room(snapshot: Snapshot, reports_room: usize) -> Self {
+        Self::with_config(snapshot, reports_room, DataPlaneConfig::default())
+    }
+
+    pub(super) fn with_config(snapshot: Snapshot, reports_room: usize, config: DataPlaneConfig) -> Self {
         let (tun, udp) = (TunEnd::default(), UdpEnd::default());
         let (sink, reports) = sync_channel(reports_room);
         let counters = Arc::new(DataCounters::default());
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let worker = Worker::new(
-            DataPlaneConfig::default(),
+            config,
             Some(tun.device()),
             Box::new(UdpDouble(udp.clone(), EventFd::new().unwrap())),
             Arc::clone(&snapshot),
