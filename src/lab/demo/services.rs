@@ -49,7 +49,6 @@ pub(super) struct Scene {
 enum SeenAs {
     Client,
     Node,
-    #[expect(dead_code, reason = "shown with the table")]
     Endpoint,
 }
 
@@ -72,6 +71,24 @@ pub(super) const SCENES: &[Scene] = &[
         office_route: true,
         all_answer: true,
         seen_as: SeenAs::Node,
+    },
+    Scene {
+        name: "Services translated here, kube-proxy as it comes",
+        services: "translate",
+        masquerade: Masquerade::None,
+        service_route: ServiceRoute::FromEndpoint,
+        office_route: true,
+        all_answer: true,
+        seen_as: SeenAs::Client,
+    },
+    Scene {
+        name: "Services translated and masqueraded here, no route in the VPC",
+        services: "translate-and-masquerade",
+        masquerade: Masquerade::None,
+        service_route: ServiceRoute::Nowhere,
+        office_route: false,
+        all_answer: true,
+        seen_as: SeenAs::Endpoint,
     },
 ];
 

@@ -150,16 +150,19 @@ async fn visit_once(visit: Visit) -> io::Result<Outcome> {
         socket.connect(visit.to).await?;
         let mut buffer = vec![0_u8; 65_536];
         loop {
-            // "Message too long" reports what the last try taught the kernel.
-            match socket.send(&vec![b'?'; visit.length]).await {
-                Err(error) if error.raw_os_error() != Some(nix::errno::Errno::EMSGSIZE as i32) => {
-                    return Err(error);
-                }
-                _ => {}
+            let told = |error: &io::Error| error.raw_os_error() == Some(nix::errno::Errno::EMSGSIZE as i32);
+            // "Message too long" reports that a router told of a smaller MTU: the next try heeds it.
+            if let Err(error) = socket.send(&vec![b'?'; visit.length]).await
+                && !told(&error)
+            {
+                return Err(error);
             }
             tokio::select! {
                 received = socket.recv(&mut buffer) => {
-                    let count = received?;
+                    let count = match received {
+                        Err(error) if told(&error) => continue,
+                        received => received?,
+                    };
                     if count < visit.length {
                         return Ok(Outcome::Failed(format!("{count} octets came back")));
                     }

@@ -1,9 +1,7 @@
 //! The office and a cluster: which Services answer, and as whom their Pods see the office.
 
-#[expect(dead_code, reason = "registered with the table")]
 mod hazards;
 mod rows;
-#[expect(dead_code, reason = "registered with the table")]
 mod translate;
 
 use std::time::Duration;
@@ -25,7 +23,7 @@ use crate::{
 };
 
 pub(crate) fn tests() -> Vec<Test> {
-    [rows::TESTS].concat()
+    [rows::TESTS, translate::TESTS, hazards::TESTS].concat()
 }
 
 /// How long a visit is tried that must find nobody: the second try of a TCP client comes after one second.
