@@ -8,15 +8,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogFormat;
 
-/// What libraries tell as errors although it is told here already, in the operator's words.
-const QUIET: &str = "kube_client::client::builder=off";
-
 /// Starts logging. `RUST_LOG` overrides `level`. Under systemd the journal gives each line its time.
 ///
 /// A second call changes nothing.
 pub(super) fn start(level: &str, format: LogFormat) {
     let filter = EnvFilter::try_from_default_env()
-        .or_else(|_| EnvFilter::try_new(format!("{QUIET},{level}")))
+        .or_else(|_| EnvFilter::try_new(level))
         .unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();

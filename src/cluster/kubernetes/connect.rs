@@ -12,12 +12,18 @@ use hyper::{
     body::Bytes,
     header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, USER_AGENT},
 };
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
 use kube::{
     Client,
-    client::Body,
+    client::{Body, ConfigExt as _},
     config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use tokio::{runtime::Handle, task, time};
+use tower::{BoxError, ServiceBuilder};
+use tower_http::decompression::DecompressionLayer;
 
 use super::{
     KubernetesSettings, Timing,
@@ -29,6 +35,9 @@ use crate::crypto::Secret;
 const KUBECONFIG: u64 = 1 << 20;
 const TOKEN: usize = 64 << 10;
 const REFUSAL: usize = 64 << 10;
+
+/// How often the kernel asks whether a silent connection still stands, and how long one without use is kept.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Why a request gave nothing.
 #[derive(Debug)]
@@ -114,9 +123,6 @@ impl Connection {
                 Config::incluster().map_err(|error| Problem::NotInCluster { reason: error.to_string() })?
             }
         };
-        config.connect_timeout = Some(settings.timing.connect);
-        // Waits, and what is told meanwhile, are decided here.
-        config.default_retry = false;
         let url = &config.cluster_url;
         let server = format!(
             "{}://{}",
@@ -137,7 +143,7 @@ impl Connection {
         };
         let unusable =
             |error: kube::Error| Problem::Credentials { reason: problem::readable(&error.to_string()) };
-        let client = Client::try_from(config).map_err(unusable)?;
+        let client = client(config, settings.timing.connect).map_err(unusable)?;
         Ok(Self { client, server, token, insecure, timing: settings.timing })
     }
 
@@ -216,6 +222,31 @@ impl Answer {
             }
         }
     }
+}
+
+/// The HTTP client. The library's own would try a name's addresses one after the other without a bound for each, and
+/// retry and log by itself.
+fn client(config: Config, connect: Duration) -> Result<Client, kube::Error> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    // Divided between the addresses of a name: one that is dead does not hide the others.
+    http.set_connect_timeout(Some(connect));
+    http.set_keepalive(Some(KEEPALIVE));
+    http.set_keepalive_interval(Some(KEEPALIVE));
+    let https = config.rustls_https_connector_with_connector(http)?;
+    let client = legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(KEEPALIVE)
+        .build(https);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .layer(DecompressionLayer::new())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(client);
+    Ok(Client::new(service, config.default_namespace))
 }
 
 /// A file with a token that somebody replaces before it expires.
