@@ -87,7 +87,7 @@ fn overview(found: &Services) -> String {
                 service.name.clone(),
                 or_dash(service.addresses.join(" ")),
                 or_dash(service.ports.iter().map(port).collect::<Vec<_>>().join(" ")),
-                service.ports.iter().map(|port| port.endpoints.len()).max().unwrap_or(0).to_string(),
+                service.ports.iter().map(endpoints).max().unwrap_or(0).to_string(),
                 service.state.clone(),
                 last_connect(service),
             ]);
@@ -111,6 +111,12 @@ fn head(cluster: &ClusterStatus, out: &mut String) {
 
 fn port(port: &ServicePortStatus) -> String {
     format!("{}/{}", port.protocol, port.port)
+}
+
+/// How many answer at a port; a Pod with two addresses is one.
+fn endpoints(port: &ServicePortStatus) -> usize {
+    let (v6, v4): (Vec<_>, Vec<_>) = port.endpoints.iter().partition(|one| one.address.starts_with('['));
+    v4.len().max(v6.len())
 }
 
 fn or_dash(text: String) -> String {
@@ -171,7 +177,7 @@ fn service_detail(cluster: &ClusterStatus, service: &ServiceStatus, out: &mut St
     line("addresses", or_dash(service.addresses.join(" ")));
     for of in &service.ports {
         let name = if of.name.is_empty() { String::new() } else { format!(" {}", of.name) };
-        line("port", format!("{}{name}, {}", port(of), counted(of.endpoints.len(), "endpoint", "endpoints")));
+        line("port", format!("{}{name}, {}", port(of), counted(endpoints(of), "endpoint", "endpoints")));
         for endpoint in &of.endpoints {
             let pod = endpoint.pod.as_ref().map(|pod| format!(" {pod}")).unwrap_or_default();
             let node = endpoint.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();

@@ -16,6 +16,9 @@ use crate::{
     lab::{LabError, Namespace, namespace::joined},
 };
 
+/// Connections that may wait to be accepted.
+const QUEUE: i32 = 4_096;
+
 /// Serves until dropped.
 ///
 /// A TCP connection gets one line, `NAME PORT CLIENT CLIENTPORT`, and from then on everything back that it sends. A
@@ -44,6 +47,8 @@ impl Server {
                     }
                     _ => {
                         let listener = TcpListener::bind(address).map_err(failed())?;
+                        // A crowd that comes at once: who does not fit gets a SYN cookie and may never be heard.
+                        socket2::SockRef::from(&listener).listen(QUEUE).map_err(failed())?;
                         listener.set_nonblocking(true).map_err(failed())?;
                         listeners.push(listener);
                     }

@@ -1,6 +1,7 @@
 //! The office and a cluster: which Services answer, and as whom their Pods see the office.
 
 mod hazards;
+mod load;
 mod rows;
 mod translate;
 
@@ -23,7 +24,7 @@ use crate::{
 };
 
 pub(crate) fn tests() -> Vec<Test> {
-    [rows::TESTS, translate::TESTS, hazards::TESTS].concat()
+    [rows::TESTS, translate::TESTS, hazards::TESTS, load::TESTS].concat()
 }
 
 /// How long a visit is tried that must find nobody: the second try of a TCP client comes after one second.
