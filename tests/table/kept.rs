@@ -1,16 +1,19 @@
 //! The table stays what it is, whatever others do, and goes without a trace.
 
+use std::net::SocketAddr;
+
 use skybridge::{
     cluster::{
+        conntrack::Usage,
         model::Protocol,
         table::{Load, Mode, Table, TableSettings, Wanted, cleanup},
     },
-    lab::LabError,
+    lab::{LabError, namespace::joined, wait::until},
 };
 
 use crate::{
     inside::Test,
-    world::{World, block, ensure, frontend, same, tcp, udp, vip, wanted},
+    world::{CLIENT, Flow, SILENT, SOON, World, block, ensure, frontend, ip, same, tcp, udp, vip, wanted},
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -30,7 +33,7 @@ fn services() -> Wanted {
     let mut sticky = tcp(4, &[21, 22, 23]);
     sticky.affinity = Some(std::time::Duration::from_secs(600));
     let six = frontend(vip(5, false), Protocol::Udp, 53, &[21, 22], 5353);
-    wanted(Mode::TranslateAndMasquerade, vec![tcp(1, &[21]), tcp(2, &[21, 22]), udp(3, &[]), sticky, six])
+    wanted(Mode::Translate, vec![tcp(1, &[21]), tcp(2, &[21, 22]), udp(3, &[]), sticky, six, udp(6, &[21])])
 }
 
 fn flushed() -> Result<(), LabError> {
@@ -39,7 +42,28 @@ fn flushed() -> Result<(), LabError> {
     let before = world.contents()?;
     ensure(world.verify()?, "nobody did anything")?;
     world.gate.nft("flush ruleset")?;
+    // As long as anybody tracks connections, these go the wrong way and are remembered so.
+    world
+        .gate
+        .nft("table ip other { chain a { type filter hook forward priority 0; ct state new accept; }; }")?;
+    let socket = world.udp(vip(6, true), 53)?;
+    socket.send(b"x").map_err(LabError::io("send"))?;
+    same(&world.tcp(vip(2, true), SILENT)?, "silence")?;
+    let client = world.client.clone();
+    let again = client.thread({
+        let client = client.clone();
+        move || {
+            client.run(|| Ok(Flow::open(SocketAddr::new(ip(CLIENT), 0), (vip(2, true), 80).into()).said()))
+        }
+    })?;
+    until("the first SYN is known", SOON, || {
+        let known = world.gate.run(|| Ok(Usage::read()))?.is_some_and(|usage| usage.count >= 3);
+        Ok(if known { Ok(()) } else { Err("not yet".to_owned()) })
+    })?;
     ensure(!world.verify()?, "the flush was not seen")?;
+    world.gate.nft("delete table ip other")?;
+    ensure(joined(again)?.starts_with("10.0.2.2"), "a SYN that was repeated went the wrong way")?;
+    same(&world.ask(&socket, 10), "10.0.2.21 192.168.10.10")?;
     ensure(world.contents()? == before, "it is not what it was")?;
     ensure(world.verify()?, "it is right again")?;
     ensure(world.tcp(vip(2, true), 80)?.starts_with("10.0.2.2"), "no endpoint answers")

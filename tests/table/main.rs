@@ -9,6 +9,7 @@ mod inside;
 mod kept;
 mod refused;
 mod translated;
+mod unprivileged;
 mod world;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ use inside::Test;
 
 fn main() -> ExitCode {
     let tests: Vec<Test> =
-        [translated::TESTS, refused::TESTS, change::TESTS, kept::TESTS, figures::TESTS].concat();
+        [translated::TESTS, refused::TESTS, change::TESTS, kept::TESTS, figures::TESTS, unprivileged::TESTS]
+            .concat();
     inside::run("the tests of the table of Services", &tests)
 }

@@ -9,6 +9,7 @@ use std::{
 use super::netlink::{Connection, Conntrack};
 
 const ICMP: u8 = 1;
+const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 
@@ -24,6 +25,12 @@ impl Stale {
     /// UDP connections to a cluster address and port, but for those to these endpoints.
     pub(in crate::cluster) fn udp(vip: IpAddr, port: u16, keep: &[(IpAddr, u16)]) -> Self {
         Self { to: (vip, port), protocol: UDP, keep: keep.to_vec() }
+    }
+
+    /// TCP connections to a cluster address and port that began without being translated, and that nobody has answered:
+    /// a repeated SYN would go the same way.
+    pub(in crate::cluster) fn unanswered(vip: IpAddr, port: u16) -> Self {
+        Self { to: (vip, port), protocol: TCP, keep: Vec::new() }
     }
 
     /// Echo requests to a cluster address.
@@ -57,9 +64,11 @@ fn forget_now(conntrack: &mut Conntrack, stale: &[Stale]) -> io::Result<usize> {
         }
         let mut found: Vec<Connection> = Vec::new();
         conntrack.each(v4, |connection| {
-            let port = if connection.protocol == UDP { connection.to.1 } else { 0 };
+            let port = if [TCP, UDP].contains(&connection.protocol) { connection.to.1 } else { 0 };
             let kept = keep.get(&(connection.protocol, connection.to.0, port));
-            if kept.is_some_and(|kept| !kept.contains(&connection.from)) {
+            let goes_on =
+                connection.protocol == TCP && !(connection.opening && connection.from == connection.to);
+            if !goes_on && kept.is_some_and(|kept| !kept.contains(&connection.from)) {
                 found.push(connection);
             }
         })?;

@@ -7,12 +7,15 @@ use netlink_packet_core::{
 };
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
-    conntrack::{ConntrackAttribute, ConntrackMessage, IPTuple, ProtoTuple, Tuple},
+    conntrack::{ConntrackAttribute, ConntrackMessage, IPTuple, ProtoInfo, ProtoInfoTCP, ProtoTuple, Tuple},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
 /// How long the kernel may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// `TCP_CONNTRACK_SYN_SENT` of the kernel's `nf_conntrack_tcp.h`.
+const SYN_SENT: u8 = 1;
 
 /// A tracked connection, as far as it matters here.
 #[derive(Debug, Clone)]
@@ -22,6 +25,8 @@ pub(super) struct Connection {
     pub(super) to: (IpAddr, u16),
     /// Where answers come from.
     pub(super) from: (IpAddr, u16),
+    /// Whether it is a TCP connection of which only the first SYN has been seen.
+    pub(super) opening: bool,
     original: Vec<Tuple>,
 }
 
@@ -110,11 +115,16 @@ impl Conntrack {
 }
 
 fn connection(attributes: Vec<ConntrackAttribute>) -> Option<Connection> {
-    let (mut original, mut reply) = (None, None);
+    let (mut original, mut reply, mut opening) = (None, None, false);
     for attribute in attributes {
         match attribute {
             ConntrackAttribute::CtaTupleOrig(tuple) => original = Some(tuple),
             ConntrackAttribute::CtaTupleReply(tuple) => reply = Some(tuple),
+            ConntrackAttribute::CtaProtoInfo(info) => {
+                opening = info.iter().any(
+                    |info| matches!(info, ProtoInfo::TCP(parts) if parts.contains(&ProtoInfoTCP::State(SYN_SENT))),
+                );
+            }
             _ => {}
         }
     }
@@ -150,5 +160,5 @@ fn connection(attributes: Vec<ConntrackAttribute>) -> Option<Connection> {
             _ => {}
         }
     }
-    Some(Connection { protocol: protocol?, to: (to?, to_port), from: (from?, from_port), original })
+    Some(Connection { protocol: protocol?, to: (to?, to_port), from: (from?, from_port), opening, original })
 }

@@ -122,6 +122,8 @@ pub struct Table {
     nft: Nft,
     generation: u32,
     loaded: Option<Loaded>,
+    /// Whether this process has removed it, and has not loaded it since.
+    removed: bool,
 }
 
 /// What this process has put into the kernel.
@@ -144,6 +146,7 @@ impl Table {
             // Differs from what an earlier process has left.
             generation: RandomState::new().build_hasher().finish() as u32 >> 1,
             loaded: None,
+            removed: false,
         }
     }
 
@@ -170,7 +173,11 @@ impl Table {
             if former.is_some_and(|former| !former.fronts.is_empty() || !former.frame.ranges.is_empty()) {
                 applied.load = Load::Whole;
             }
-            self.remove().await?;
+            // Who translates nothing needs no `nft`.
+            match self.remove().await {
+                Ok(()) | Err(TableError::NotInstalled) => {}
+                Err(error) => return Err(error),
+            }
             applied.took = began.elapsed();
             return Ok(applied);
         }
@@ -247,7 +254,12 @@ impl Table {
             return Ok(true);
         }
         if let Some(loaded) = self.loaded.take() {
+            // What passed while there was no table has not been translated.
+            let stale = stale(None, &loaded.image);
             self.load_whole(loaded.image).await?;
+            if let Err(error) = conntrack::forget(stale).await {
+                tracing::warn!(%error, "connections that began while the table of Services was gone are not forgotten");
+            }
         }
         Ok(false)
     }
@@ -257,8 +269,13 @@ impl Table {
     /// # Errors
     /// See [`TableError`].
     pub async fn remove(&mut self) -> Result<(), TableError> {
+        if self.removed {
+            return Ok(());
+        }
         self.loaded = None;
-        delete(&self.nft).await.map(drop)
+        delete(&self.nft).await?;
+        self.removed = true;
+        Ok(())
     }
 
     async fn load_whole(&mut self, image: Image) -> Result<(), TableError> {
@@ -276,7 +293,8 @@ impl Table {
     }
 
     /// Loads rules; the kernel's generation number after it, if it is sure, and the fingerprint of the frame.
-    async fn commit(&self, text: String) -> Result<(Option<u32>, Option<u64>), TableError> {
+    async fn commit(&mut self, text: String) -> Result<(Option<u32>, Option<u64>), TableError> {
+        self.removed = false;
         let before = kernel::generation();
         let transactions = self.nft.load_large(&text).await?;
         let frame = kernel::fingerprint();
@@ -332,7 +350,11 @@ fn stale(former: Option<&Image>, now: &Image) -> Vec<Stale> {
             stale.push(Stale::udp(key.0, key.2, &front.targets));
         }
     }
-    let Some(former) = former else { return stale };
+    let Some(former) = former else {
+        let tcp = now.fronts.keys().filter(|key| key.1 == Protocol::Tcp);
+        stale.extend(tcp.map(|key| Stale::unanswered(key.0, key.2)));
+        return stale;
+    };
     for (key, _) in former.fronts.iter().filter(udp).filter(|(key, _)| !now.fronts.contains_key(*key)) {
         stale.push(Stale::udp(key.0, key.2, &[]));
     }
