@@ -146,7 +146,7 @@ impl<K: Kind> Follower<K> {
             Some(_) => self.resume(connection).await?,
         };
         self.open = true;
-        if !self.source.shared.is_broken(K::RESOURCE) {
+        if self.breaks < BREAKS {
             self.source.shared.trouble(K::RESOURCE, None);
         }
         self.read(connection, &mut stream).await
@@ -219,6 +219,7 @@ impl<K: Kind> Follower<K> {
         };
         self.version = Some(version);
         self.listed = true;
+        self.breaks = 0;
         self.source.shared.replace(gathered);
         Ok(stream)
     }
@@ -274,6 +275,7 @@ impl<K: Kind> Follower<K> {
         self.version = result.unwrap_or_else(|_| Err(connection.silent(timing.list).into()))?;
         self.paged = true;
         self.listed = true;
+        self.breaks = 0;
         self.source.shared.replace(gathered);
         Ok(())
     }
@@ -314,6 +316,7 @@ impl<K: Kind> Follower<K> {
             }
             if !self.heard {
                 self.heard = true;
+                self.breaks = 0;
                 self.backoff.reset();
                 shared.trouble(K::RESOURCE, None);
             }
@@ -368,7 +371,9 @@ impl<K: Kind> Follower<K> {
                 // Connections end, and the next one goes on where this one was. That is worth telling only if one after
                 // the other ends before it has said anything.
                 let ended = self.open && matches!(problem, Problem::Broken { .. });
-                self.breaks = if self.heard || self.listed { 0 } else { self.breaks.saturating_add(1) };
+                if ended && !self.listed && !self.heard {
+                    self.breaks = self.breaks.saturating_add(1);
+                }
                 if !ended || self.breaks >= BREAKS {
                     shared.trouble(K::RESOURCE, Some(problem));
                 }

@@ -290,11 +290,6 @@ impl Shared {
         }
     }
 
-    /// Whether a kind's present problem is a connection that broke.
-    pub(super) fn is_broken(&self, resource: Resource) -> bool {
-        matches!(self.lock().standing(resource).problem, Some(Problem::Broken { .. }))
-    }
-
     /// What shall be published.
     pub(super) fn observe(&self) -> Observation {
         let mut guard = self.lock();
