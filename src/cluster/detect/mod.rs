@@ -28,7 +28,7 @@ mod tracked;
 mod verdict;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
@@ -539,9 +539,11 @@ impl Detector {
         at_hand: (&End, Code, &Evidence),
         not: Option<&str>,
     ) -> Option<String> {
-        let mut candidates: Vec<&str> = cluster.nodes.iter().map(|(name, _)| name.as_str()).collect();
-        candidates.dedup();
+        let backends = cluster.plan.frontends.iter().flat_map(|frontend| &frontend.backends);
+        let mut candidates: BTreeSet<&str> = backends.filter_map(|backend| backend.node.as_deref()).collect();
         candidates.retain(|name| Some(*name) != not);
+        // It may be a node without any endpoint, unless some Service answers.
+        let mut answers = false;
         for (end, tracked) in &self.tracked {
             let Some((of, frontend)) = self.frontend(end) else { continue };
             if of.name != cluster.name || frontend.backends.is_empty() {
@@ -556,10 +558,14 @@ impl Detector {
                 tracked.state.verdict().map(|verdict| (verdict.code, &verdict.evidence))
             };
             match told {
-                None if tracked.answered >= 2 && failed == 0 => candidates.retain(|name| has(name)),
+                None if tracked.answered >= 2 && failed == 0 => {
+                    answers = true;
+                    candidates.retain(|name| has(name));
+                }
                 Some((Code::ServicePath | Code::UntranslatedReply, evidence)) => {
                     let unanswered_probes = matches!(evidence.service_probes, (0, 2..));
                     if answered > 0 || evidence.answered > 0 {
+                        answers = true;
                         candidates.retain(|name| has(name));
                     } else if failed >= 2 || evidence.failed >= 2 || unanswered_probes {
                         candidates.retain(|name| !has(name));
@@ -568,8 +574,9 @@ impl Detector {
                 _ => {}
             }
         }
-        match &candidates[..] {
-            [only] => Some((*only).to_owned()),
+        let mut candidates = candidates.into_iter().filter(|_| answers);
+        match (candidates.next(), candidates.next()) {
+            (Some(only), None) => Some(only.to_owned()),
             _ => None,
         }
     }

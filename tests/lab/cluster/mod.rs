@@ -1,5 +1,6 @@
 //! The office and a cluster: which Services answer, and as whom their Pods see the office.
 
+mod faults;
 mod hazards;
 mod load;
 mod rows;
@@ -24,7 +25,7 @@ use crate::{
 };
 
 pub(crate) fn tests() -> Vec<Test> {
-    [rows::TESTS, translate::TESTS, hazards::TESTS, load::TESTS].concat()
+    [rows::TESTS, faults::TESTS, translate::TESTS, hazards::TESTS, load::TESTS].concat()
 }
 
 /// How long a visit is tried that must find nobody: the second try of a TCP client comes after one second.

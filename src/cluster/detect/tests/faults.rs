@@ -61,6 +61,7 @@ fn a_service_on_both_nodes_that_fails_at_random_is_explained() {
 #[test]
 fn an_orphan_syn_ack_is_certain_and_names_the_pod() {
     let mut world = World::routed_without_fix();
+    (0..2).for_each(|_| world.connect(NGINX));
     for _ in 0..5 {
         let client = world.client();
         world.syn(client, MYSQL);
@@ -72,7 +73,7 @@ fn an_orphan_syn_ack_is_certain_and_names_the_pod() {
     assert_eq!((verdict.code, verdict.certainty), (Code::UntranslatedReply, Certainty::Certain));
     assert_eq!(verdict.evidence.pod.as_deref(), Some("pod2"));
     assert_eq!(verdict.evidence.routed_node.as_deref(), Some("node1"));
-    assert!(verdict.summary.contains("answers to 192.168.10.10:40001 directly"), "{}", verdict.summary);
+    assert!(verdict.summary.contains("answers to 192.168.10.10:40003 directly"), "{}", verdict.summary);
     assert!(world.probes.is_empty());
 }
 
