@@ -472,7 +472,7 @@ impl Detector {
             evidence.pod = backend.pod.clone();
             evidence.node = backend.node.clone();
         }
-        if cluster.mode == ServiceMode::Route {
+        if cluster.mode == ServiceMode::Route && matches!(code, Code::ServicePath | Code::UntranslatedReply) {
             let answers_past = evidence.node.as_deref().filter(|_| code == Code::UntranslatedReply);
             evidence.routed_node = self.routed_node(cluster, (end, code, &evidence), answers_past);
             // The endpoint to be shown is one whose answers do not come back.

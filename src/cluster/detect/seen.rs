@@ -185,7 +185,7 @@ impl Detector {
     fn answered(&mut self, at: Instant, flow: &Flow) {
         let Some(connection) = self.connections.remove(flow) else { return };
         let Some(tracked) = self.tracked.get_mut(&(flow.to, flow.protocol)) else { return };
-        if connection.failed {
+        if connection.failed && connection.stray_answer.is_none() {
             tracked.answer_late(connection.first_at, connection.syns);
         }
         let took = at.saturating_duration_since(connection.first_at);
@@ -195,16 +195,21 @@ impl Detector {
     /// A Pod answered past the Service: certain, since only who got the SYN knows its number.
     fn answered_from_elsewhere(&mut self, at: Instant, flow: &Flow, from: SocketAddr) {
         let end = (flow.to, flow.protocol);
-        let Some(connection) = self.connections.remove(flow) else { return };
         if !self.track_unplanned(end) {
             return;
         }
-        let Some(tracked) = self.tracked.get_mut(&end) else { return };
-        if connection.failed {
-            tracked.answer_late(connection.first_at, connection.syns);
+        let Some(connection) = self.connections.get(flow) else { return };
+        // Kept, since the client goes on trying: one connection fails once.
+        let is_first = connection.stray_answer.replace(from).is_none();
+        let was_silent = std::mem::replace(&mut connection.failed, true);
+        let Connection { first_at, syns, .. } = *connection;
+        if is_first && let Some(tracked) = self.tracked.get_mut(&end) {
+            if was_silent {
+                tracked.answer_late(first_at, syns);
+            }
+            tracked.fail(at, first_at, flow.client);
+            tracked.unanswered += 1;
         }
-        tracked.fail(at, connection.first_at, flow.client);
-        tracked.unanswered += 1;
         self.untranslated(at, &end, from, Certainty::Certain);
     }
 
@@ -220,7 +225,7 @@ impl Detector {
         let Some(connection) = self.connections.remove(flow) else { return };
         let has_endpoints = self.frontend(&end).map(|(_, frontend)| !frontend.backends.is_empty());
         let Some(tracked) = self.tracked.get_mut(&end) else { return };
-        if connection.failed {
+        if connection.failed && connection.stray_answer.is_none() {
             tracked.answer_late(connection.first_at, connection.syns);
         }
         tracked.fail(at, connection.first_at, flow.client);

@@ -116,8 +116,8 @@ fn translated(inside: &Entered) -> Result<(), LabError> {
     joined.verdicts(&[("nginx", "endpoint-refuses"), ("empty", "no-endpoints")])?;
 
     let fabric = Fabric { office_route: false, ..fabric };
-    joined.cluster.set(Scenario { fabric, ..scenario })?;
     joined.forget_verdicts()?;
+    joined.cluster.set(Scenario { fabric, ..scenario })?;
     let found = joined.verdicts(&[("mysql", "replies-lost")])?;
     let text = found.get("mysql").map(|fault| fault.action.clone()).unwrap_or_default();
     for part in ["VPC route", "security group", "source/destination check", "translate-and-masquerade"] {
