@@ -564,7 +564,7 @@ impl Detector {
                 }
                 Some((Code::ServicePath | Code::UntranslatedReply, evidence)) => {
                     let unanswered_probes = matches!(evidence.service_probes, (0, 2..));
-                    if answered > 0 || evidence.answered > 0 {
+                    if answered > 0 || evidence.answered > 0 || evidence.service_probes.0 > 0 {
                         answers = true;
                         candidates.retain(|name| has(name));
                     } else if failed >= 2 || evidence.failed >= 2 || unanswered_probes {
