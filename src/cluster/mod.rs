@@ -24,6 +24,8 @@ pub mod select;
 pub mod slots;
 pub mod table;
 pub mod task;
+mod trouble;
 
 pub use keeper::TableState;
-pub use task::{ClusterReport, Clusters, Event, Report, Trouble};
+pub use task::{ClusterReport, Clusters, Event, Report};
+pub use trouble::Trouble;

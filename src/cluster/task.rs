@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    conntrack::{Fill, Usage},
+    conntrack::Usage,
     detect::{Action, Detector, Health, ProbeResult, Verdict, Watched},
     keeper::{Keeper, Order, TableState},
     kubernetes::{self, KubernetesSettings},
@@ -24,6 +24,7 @@ use super::{
     probe::Prober,
     select::{self, LeftOut, Ranges, Scope},
     table::{Mode, TableSettings, Wanted, WantedCluster},
+    trouble::{self, Trouble},
 };
 use crate::{
     config::{self, ClusterSource, ServiceMode},
@@ -48,21 +49,6 @@ const PROBE_RESULTS: usize = 64;
 /// Sightings taken in one turn.
 const SIGHTINGS_A_TURN: usize = 1024;
 const EVENTS: usize = 64;
-
-/// Something that the operator should know of, until it is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// Stable name.
-    pub code: &'static str,
-    /// Whether Services are not reached because of it.
-    pub severe: bool,
-    /// What is wrong.
-    pub what: String,
-    /// Which cluster, or part of the kernel.
-    pub where_: String,
-    /// What to do.
-    pub remedy: String,
-}
 
 /// What the daemon is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -421,19 +407,17 @@ impl Task {
     fn tell(&mut self) {
         let mut troubles = Vec::new();
         for cluster in self.followed.values() {
-            troubles.extend(source_trouble(cluster, SystemTime::now()));
-            troubles.extend(left_out_trouble(cluster));
+            let health = cluster.health();
+            troubles.extend(
+                health.and_then(|health| trouble::of_source(&cluster.config, health, SystemTime::now())),
+            );
+            if cluster.translates() {
+                troubles.extend(trouble::of_left_out(&cluster.config.name, &cluster.left_out));
+            }
         }
-        for problem in &self.table.borrow_and_update().problems {
-            troubles.push(Trouble {
-                code: "service-table",
-                severe: true,
-                what: problem.clone(),
-                where_: "table inet skybridge".to_owned(),
-                remedy: "Services are translated as they were last loaded until this is mended".to_owned(),
-            });
-        }
-        troubles.extend(self.usage.as_ref().and_then(connection_trouble));
+        troubles
+            .extend(self.table.borrow_and_update().problems.iter().map(|problem| trouble::of_table(problem)));
+        troubles.extend(self.usage.as_ref().and_then(trouble::of_connections));
         if troubles != self.troubles {
             self.troubles.clone_from(&troubles);
             self.send(Event::Troubles(troubles));
@@ -498,72 +482,4 @@ fn mode(services: ServiceMode) -> Mode {
 /// What is reached in a cluster without a Service.
 fn direct(ranges: &Ranges) -> Vec<ipnet::IpNet> {
     ranges.pods.iter().copied().chain(ranges.nodes.iter().copied().map(ipnet::IpNet::from)).collect()
-}
-
-fn source_trouble(cluster: &Followed, now: SystemTime) -> Option<Trouble> {
-    let health = cluster.health()?;
-    let name = &cluster.config.name;
-    let age = health.current_at.and_then(|at| now.duration_since(at).ok());
-    let limit = cluster.config.stale_after;
-    let old = health.synced && age.is_some_and(|age| age >= limit);
-    // Not the age itself, which would be news every time.
-    let what = match &health.problem {
-        Some(problem) if old => format!("{problem}; what is known is older than {} s", limit.as_secs()),
-        Some(problem) => problem.clone(),
-        None if old => format!("nothing has been heard for more than {} s", limit.as_secs()),
-        None => return None,
-    };
-    Some(Trouble {
-        code: if old { "cluster-stale" } else { "cluster-source" },
-        severe: old || !health.synced,
-        what: format!("cluster {name}: {what}"),
-        where_: health.source.clone(),
-        remedy: if health.synced {
-            "Services are translated as they were known last; Pods that have moved since do not answer"
-                .to_owned()
-        } else {
-            "no Service of it is translated until its source has been read".to_owned()
-        },
-    })
-}
-
-fn left_out_trouble(cluster: &Followed) -> Option<Trouble> {
-    const SHOWN: usize = 3;
-    if cluster.left_out.is_empty() || !cluster.translates() {
-        return None;
-    }
-    let name = &cluster.config.name;
-    let mut said: Vec<String> = cluster.left_out.iter().take(SHOWN).map(ToString::to_string).collect();
-    if let Some(more @ 1..) = cluster.left_out.len().checked_sub(SHOWN) {
-        said.push(format!("and {more} more"));
-    }
-    Some(Trouble {
-        code: "services-left-out",
-        severe: false,
-        what: format!("cluster {name}: {}", said.join("; ")),
-        where_: format!("[clusters.{name}]"),
-        remedy: "these Services are not translated; all others are".to_owned(),
-    })
-}
-
-fn connection_trouble(usage: &Usage) -> Option<Trouble> {
-    let fill = usage.fill();
-    if fill == Fill::Calm {
-        return None;
-    }
-    Some(Trouble {
-        code: "connections-full",
-        severe: fill == Fill::Critical,
-        // Not the exact number, which would be news every time.
-        what: format!(
-            "connection tracking is more than {} % full of {}",
-            if fill == Fill::Critical { 90 } else { 75 },
-            usage.max
-        ),
-        where_: "nf_conntrack".to_owned(),
-        remedy:
-            "raise connections in [clusters.NAME] (each takes some 300 octets), or look who opens so many: \
-                 conntrack -L"
-                .to_owned(),
-    })
 }
