@@ -18,7 +18,8 @@ use model::{Hook, Outcome, Probe, Ruleset};
 pub(super) async fn inspect(scene: &Scene<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut rulesets = Vec::new();
-    match program::output("nft", &["-j", "list", "ruleset"]).await {
+    // Without the elements of named sets, which nothing here looks at and which may be hundreds of thousands.
+    match program::output("nft", &["-j", "-s", "-t", "list", "ruleset"]).await {
         Ok(octets) => match nft::parse(&octets) {
             Ok(ruleset) => rulesets.push(ruleset),
             Err(reason) => findings.push(unread("nftables", &reason)),
