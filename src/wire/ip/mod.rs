@@ -212,4 +212,6 @@ fn edit_traffic_class(packet: &mut [u8], edit: impl Fn(u8) -> u8) {
 }
 
 #[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
 mod tests;

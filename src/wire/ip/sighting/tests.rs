@@ -1,5 +1,5 @@
 use super::*;
-use crate::esp::fixture::{fragment_field, ip, syn, udp};
+use crate::wire::ip::fixture::{fragment_field, ip, syn, udp};
 use crate::wire::ip::icmp::{self, Unreachable};
 
 const CLIENT: &str = "192.168.10.10";
