@@ -9,18 +9,15 @@ use std::{
 use serde::Serialize;
 
 use super::{progress::Progress, report::Report};
-use crate::{
-    control::Action,
-    lab::{
-        Daemon, Entered, LabError,
-        cluster::{Cluster, Fabric, Host, Masquerade, Proxy, Scenario, ServiceRoute, at},
-        topology::{CLIENT, CLOUD},
-        traffic::{
-            ping,
-            visit::{self, Outcome, Visit},
-        },
-        wait::until,
+use crate::lab::{
+    Daemon, Entered, LabError,
+    cluster::{Cluster, Fabric, Host, Masquerade, Proxy, Scenario, ServiceRoute, at},
+    topology::{CLIENT, CLOUD},
+    traffic::{
+        ping,
+        visit::{self, Outcome, Visit},
     },
+    wait::until,
 };
 
 /// How long anything may take that needs no more than a few round trips.
@@ -106,7 +103,6 @@ struct Stage {
     cloud: Daemon,
     office: Daemon,
     cluster: Cluster,
-    services: &'static str,
 }
 
 /// Shows every scene as a row of the report and a line of its table of Services.
@@ -146,15 +142,20 @@ impl Stage {
         let office = Daemon::prepare(&cluster.underlay.edge, program, |folder| plan.office(folder))?;
         let plan = cluster.plan_with(services);
         let cloud = Daemon::prepare(&cluster.underlay.cloud, program, |folder| plan.cloud(folder))?;
-        let mut stage = Self { cloud, office, cluster, services };
+        let mut stage = Self { cloud, office, cluster };
         let begun = Instant::now();
-        stage.cloud.start()?;
         stage.office.start()?;
-        stage.office.wait_up("cloud", PATIENCE)?;
-        stage.cloud.wait_up("office", PATIENCE)?;
-        let [node, _] = Host::Node1.addresses();
-        ping::until_answered(&stage.cluster.underlay.client, super::world::parse(node)?, PATIENCE)?;
+        stage.start()?;
         Ok((stage, begun.elapsed()))
+    }
+
+    /// Starts the cloud's daemon and waits until the office reaches a node.
+    fn start(&mut self) -> Result<(), LabError> {
+        self.cloud.start()?;
+        self.cloud.wait_up("office", PATIENCE)?;
+        self.office.wait_up("cloud", PATIENCE)?;
+        let [node, _] = Host::Node1.addresses();
+        ping::until_answered(&self.cluster.underlay.client, super::world::parse(node)?, PATIENCE).map(drop)
     }
 
     fn show(&mut self, scene: Scene, lines: &mut Vec<Line>) -> Result<String, LabError> {
@@ -165,16 +166,48 @@ impl Stage {
         };
         let masquerade = scene.masquerade;
         self.cluster.set(Scenario { proxy: Proxy::Nftables, masquerade, fabric, ..Scenario::default() })?;
-        if scene.services != self.services {
-            self.services = scene.services;
-            let plan = self.cluster.plan_with(scene.services);
-            self.cloud.write(|folder| plan.cloud(folder))?;
-            self.cloud.act(&Action::Reload)?;
+        // A verdict stays for a minute after the last failure; a new daemon knows none.
+        let plan = self.cluster.plan_with(scene.services);
+        self.cloud.write(|folder| plan.cloud(folder))?;
+        self.cloud.stop()?;
+        self.start()?;
+        if scene.services != "route" {
             self.wait_translated()?;
         }
         let survey = self.survey()?;
-        lines.push(survey.line(scene.name));
-        survey.check(scene)
+        let verdicts = self.verdicts(scene.all_answer);
+        let said = verdicts.as_ref().map_or_else(ToString::to_string, Clone::clone);
+        lines.push(survey.line(scene.name, said));
+        let detail = survey.check(scene)?;
+        Ok(format!("{detail}; the cloud endpoint says: {}", verdicts?))
+    }
+
+    /// What the cloud endpoint says of the Services that were visited, as soon as it is what it should be: nothing where
+    /// all answer, and something of those that do not where not.
+    fn verdicts(&self, all_answer: bool) -> Result<String, LabError> {
+        let visits =
+            ["mysql", "both", "both", "both"].map(|name| self.cluster.service(name, false).map(Visit::tcp));
+        let mut visits: Vec<Visit> = visits.into_iter().collect::<Result<_, _>>()?;
+        visits.push(Visit::udp(self.cluster.service("dns", false)?));
+        until("the cloud endpoint has its verdicts", PATIENCE, || {
+            let services = self.cloud.services()?.clusters.into_iter().flat_map(|cluster| cluster.services);
+            let failing: Vec<_> = services
+                .filter(|service| ["nginx", "mysql", "both", "dns"].contains(&service.name.as_str()))
+                .filter_map(|service| Some((service.name, service.fault?)))
+                .collect();
+            let words: Vec<String> = failing
+                .iter()
+                .map(|(name, fault)| format!("{name}: {}, {}", fault.code, fault.certainty))
+                .collect();
+            let has = |name: &str| failing.iter().any(|(own, _)| own == name);
+            let done =
+                if all_answer { failing.is_empty() } else { has("mysql") && has("dns") && !has("nginx") };
+            if done {
+                return Ok(Ok(if words.is_empty() { "no fault".to_owned() } else { words.join("; ") }));
+            }
+            visit::all(&self.cluster.underlay.client, &visits, GIVEN_UP)?;
+            Ok(Err(words.join("; ")))
+        })
     }
 
     /// Waits until a Service answers that routing alone does not bring.
@@ -229,7 +262,7 @@ impl Survey {
         self.both.iter().filter(|outcome| outcome.answer().is_some()).count()
     }
 
-    fn line(&self, scenario: &'static str) -> Line {
+    fn line(&self, scenario: &'static str, verdicts: String) -> Line {
         let answers = [
             ("nginx on node1", self.nginx.to_string()),
             ("mysql on node2", self.mysql.to_string()),
@@ -238,6 +271,7 @@ impl Survey {
             ("no endpoints", self.empty.to_string()),
             ("mysql's Pod itself", self.pod.to_string()),
             ("ping", self.ping.clone()),
+            ("verdict", verdicts),
         ];
         Line { scenario, answers: answers.into_iter().map(|(name, said)| (name.to_owned(), said)).collect() }
     }
