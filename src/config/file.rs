@@ -349,7 +349,7 @@ pub(crate) struct RetryFile {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChildFile {
-    /// What lies behind this endpoint: prefixes, addresses or ranges, each with an optional `[protocol/port]`.
+    /// What lies behind this endpoint: prefixes, addresses or ranges, each with an optional `[protocol/port]`, or `cluster:NAME/services`, `/pods`, `/nodes`.
     pub(crate) local: Option<Vec<String>>,
     /// What lies behind the peer.
     pub(crate) remote: Option<Vec<String>>,

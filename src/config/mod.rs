@@ -19,6 +19,7 @@ mod source;
 mod types;
 mod units;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,11 +27,11 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use diff::Changes;
 pub use schema::json_schema;
 pub use types::{
-    ChildRoutes, ClampMss, Cluster, ClusterSource, Config, DataPlane, Endpoint, InternalLocal, LogFormat,
-    Logging, Peer, Polling, ServiceMode, WhenStopped,
+    ChildRoutes, ClampMss, Cluster, ClusterSource, Config, DataPlane, Discovered, Endpoint, InternalLocal,
+    LogFormat, Logging, Peer, Polling, ServiceMode, WhenStopped,
 };
 
-use check::Context;
+use check::{Context, References};
 use diagnostic::build;
 use secrets::Vault;
 use source::{Layers, Place, Source};
@@ -44,6 +45,8 @@ pub struct Inputs {
     pub environment: Vec<(String, String)>,
     /// The time at which certificates are judged, Unix seconds.
     pub unix_now: i64,
+    /// What clusters told of their ranges, by their names.
+    pub discovered: BTreeMap<String, Discovered>,
 }
 
 impl Inputs {
@@ -59,6 +62,7 @@ impl Inputs {
             file: file.into(),
             environment: environment.collect(),
             unix_now: i64::try_from(since).unwrap_or(i64::MAX),
+            discovered: BTreeMap::new(),
         }
     }
 }
@@ -96,7 +100,8 @@ pub fn load(inputs: &Inputs) -> Result<Config, Diagnostics> {
 /// As [`load`].
 pub fn load_text(name: &str, text: &str, base: &Path, unix_now: i64) -> Result<Config, Diagnostics> {
     let layers = Layers(vec![Source::parse(name.to_owned(), text.to_owned())]);
-    let inputs = Inputs { file: PathBuf::from(name), environment: Vec::new(), unix_now };
+    let inputs =
+        Inputs { file: PathBuf::from(name), environment: Vec::new(), unix_now, discovered: BTreeMap::new() };
     load_layers(layers, vec![PathBuf::from(name)], base.to_path_buf(), &inputs, Vec::new())
 }
 
@@ -180,13 +185,14 @@ fn load_layers(
     let credentials = inputs.environment.iter().find(|(name, _)| name == "CREDENTIALS_DIRECTORY");
     let vault =
         Vault { base, credentials: credentials.map(|(_, path)| PathBuf::from(path)), ..Vault::default() };
-    let mut context = Context { layers: &layers, vault, unix_now: inputs.unix_now, out };
-    let (endpoint, peers, clusters) = check::check(merged, &mut context);
-    let out = context.out;
+    let mut context =
+        Context { layers: &layers, vault, unix_now: inputs.unix_now, references: References::default(), out };
+    let (endpoint, peers, clusters) = check::check(merged, &inputs.discovered, &mut context);
+    let Context { out, references, .. } = context;
     if failed(&out) {
         return Err(Diagnostics::new(out));
     }
-    Ok(Config { endpoint, peers, clusters, warnings: out, files })
+    Ok(Config { endpoint, peers, clusters, discovering: references.relied_on, warnings: out, files })
 }
 
 fn failed(out: &[Diagnostic]) -> bool {

@@ -8,6 +8,7 @@ mod reload;
 mod secrecy;
 mod values;
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
@@ -54,6 +55,7 @@ impl Lab {
 
     fn load_files(&self, environment: &[(&str, &str)]) -> Result<Config, Diagnostics> {
         load(&Inputs {
+            discovered: BTreeMap::new(),
             file: self.base().join("skybridge.toml"),
             environment: environment
                 .iter()

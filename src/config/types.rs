@@ -21,6 +21,8 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// The clusters behind this endpoint, by name.
     pub clusters: Vec<Cluster>,
+    /// Clusters whose own word about their ranges is in selectors.
+    pub discovering: Vec<String>,
     /// What somebody should look at.
     pub warnings: Vec<Diagnostic>,
     /// The files it was read from, in the order in which they lie over each other.
@@ -151,6 +153,17 @@ pub struct Peer {
     pub certificate_not_after: Option<i64>,
     /// Hash of everything that was written for this peer and of its credentials, to tell whether it changed.
     pub(crate) fingerprint: Fingerprint,
+}
+
+/// What a cluster told of its ranges, for selectors that refer to them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Discovered {
+    /// Ranges of cluster addresses.
+    pub services: Vec<IpNet>,
+    /// Ranges of Pod addresses.
+    pub pods: Vec<IpNet>,
+    /// Addresses of nodes.
+    pub nodes: Vec<IpNet>,
 }
 
 /// A Kubernetes cluster behind this endpoint.

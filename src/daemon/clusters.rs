@@ -11,8 +11,9 @@ use super::core::Daemon;
 use crate::cluster::detect::{Evidence, Health, State, Verdict};
 use crate::cluster::model::{Service, ServiceId, ServiceKind};
 use crate::cluster::plan::{Backend, Frontend, Plan};
+use crate::cluster::select::Ranges;
 use crate::cluster::{ClusterReport, Event, Report, TableState, Trouble};
-use crate::config;
+use crate::config::{self, Discovered};
 use crate::control::services::{
     ClusterStatus, Connections, EndpointStatus, Fault, ServicePortStatus, ServiceStatus, Services,
     TableStatus,
@@ -33,9 +34,27 @@ impl Daemon {
                 "Service {verdict}"
             ),
             Event::Recovered(verdict) => tracing::info!("Service {} answers again", verdict.subject),
-            Event::Ranges { cluster, ranges } => {
-                tracing::info!(cluster, services = ?ranges.services, pods = ?ranges.pods, "ranges of the cluster");
-            }
+            Event::Ranges { cluster, ranges } => self.take_ranges(cluster, ranges),
+        }
+    }
+
+    /// Takes up what a cluster told of its ranges, in the selectors that refer to them too.
+    fn take_ranges(&mut self, cluster: String, ranges: Ranges) {
+        let nodes = ranges.nodes.into_iter().map(ipnet::IpNet::from).collect();
+        let told = Discovered { services: ranges.services, pods: ranges.pods, nodes };
+        if self.discovered.get(&cluster) == Some(&told) {
+            return;
+        }
+        tracing::info!(
+            cluster,
+            services = texts(&told.services).join(" "),
+            pods = texts(&told.pods).join(" "),
+            "ranges"
+        );
+        let wanted = self.config.discovering.contains(&cluster);
+        self.discovered.insert(cluster, told);
+        if wanted {
+            let _ = self.reload();
         }
     }
 

@@ -85,6 +85,8 @@ pub(super) struct Daemon {
     pub(super) clusters: Clusters,
     pub(super) sightings: Sightings,
     sightings_lost: u64,
+    /// What clusters told of their ranges.
+    pub(super) discovered: BTreeMap<String, config::Discovered>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     ike_port: IkePort,
     natt: IkeSender,
@@ -132,6 +134,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
         clusters: parts.clusters,
         sightings: parts.sightings,
         sightings_lost: 0,
+        discovered: BTreeMap::new(),
         snapshot: parts.snapshot,
         ike_port: parts.ike_port,
         natt: parts.natt,

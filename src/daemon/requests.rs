@@ -92,7 +92,9 @@ impl Daemon {
     }
 
     fn apply_new_config(&mut self) -> Result<Done, ApiError> {
-        let new = config::load(&Inputs::from_process(&self.options.config)).map_err(|errors| {
+        let inputs =
+            Inputs { discovered: self.discovered.clone(), ..Inputs::from_process(&self.options.config) };
+        let new = config::load(&inputs).map_err(|errors| {
             ApiError::new(
                 ApiErrorKind::Config,
                 format!("the configuration has errors and the running one is kept:\n{errors}"),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::reference::Meaning;
 use super::{Context, is_name};
 use crate::config::file::{ChildFile, ChildLifetimesFile, StartFile};
 use crate::config::source::At;
@@ -39,8 +40,15 @@ pub(super) fn check(
         let hint = "use up to 32 letters, digits, `-` and `_`".to_owned();
         context.error_at_key(at, "bad-name", "this cannot be a child's name", hint);
     }
-    let local = selectors(local, "local", at, context);
-    let remote = selectors(remote, "remote", at, context);
+    let by_reference = local.iter().flatten().any(|text| text.starts_with("cluster:"));
+    let mut remote = selectors(remote, "remote", &[], at, context);
+    let families: Vec<bool> = remote.iter().map(TrafficSelector::is_ipv4).collect();
+    let local = selectors(local, "local", &families, at, context);
+    if by_reference && !local.is_empty() {
+        // Which families a cluster has cannot be known beforehand.
+        let answered = |one: &&TrafficSelector| local.iter().any(|local| local.is_ipv4() == one.is_ipv4());
+        remote = SelectorSet::new(remote.iter().filter(answered).copied());
+    }
     check_families(&local, &remote, at, context);
     let mut esp = match esp {
         None => inherited.esp.to_vec(),
@@ -80,7 +88,15 @@ pub(super) fn check(
     (ChildConfig { name, local, remote, esp, start, lifetime }, routes)
 }
 
-fn selectors(texts: Option<Vec<String>>, key: &str, child_at: &At, context: &mut Context<'_>) -> SelectorSet {
+/// The selectors of a list. A cluster's ranges are taken as far as they are of one of the `families`, of which true is
+/// IPv4; none where no cluster can be meant.
+fn selectors(
+    texts: Option<Vec<String>>,
+    key: &str,
+    families: &[bool],
+    child_at: &At,
+    context: &mut Context<'_>,
+) -> SelectorSet {
     let at = child_at.key(key);
     let Some(texts) = texts.filter(|texts| !texts.is_empty()) else {
         let hint = format!("add {key} = [\"10.0.0.0/16\"]");
@@ -103,6 +119,15 @@ fn selectors(texts: Option<Vec<String>>, key: &str, child_at: &At, context: &mut
     }
     let mut found: Vec<TrafficSelector> = Vec::new();
     for (index, text) in texts.iter().enumerate() {
+        if let Some(reference) = text.strip_prefix("cluster:") {
+            let ranges = cluster_ranges(reference, key, &at.index(index), context);
+            for selector in ranges.into_iter().map(TrafficSelector::from) {
+                if families.contains(&selector.is_ipv4()) && !found.contains(&selector) {
+                    found.push(selector);
+                }
+            }
+            continue;
+        }
         match TrafficSelector::parse(text) {
             Ok(selector) if found.contains(&selector) => {
                 context.error(
@@ -123,6 +148,32 @@ fn selectors(texts: Option<Vec<String>>, key: &str, child_at: &At, context: &mut
         }
     }
     SelectorSet::new(found)
+}
+
+/// What a reference to a cluster stands for; nothing while the cluster has not told.
+fn cluster_ranges(reference: &str, key: &str, at: &At, context: &mut Context<'_>) -> Vec<IpNet> {
+    if key != "local" {
+        let hint = "write the prefixes".to_owned();
+        context.error(
+            at,
+            "bad-selector",
+            "a cluster is behind this endpoint and can stand in `local` only",
+            hint,
+        );
+        return Vec::new();
+    }
+    match context.references.resolve(reference) {
+        Ok(Meaning::Ranges(ranges)) => ranges,
+        Ok(Meaning::NotYet) => {
+            let message = format!("cluster:{reference} is not known before the cluster has told it");
+            context.warning(at, "not-yet-known", message, "it is taken up as soon as it is known".to_owned());
+            Vec::new()
+        }
+        Err((message, hint)) => {
+            context.error(at, "bad-selector", message, hint);
+            Vec::new()
+        }
+    }
 }
 
 fn check_families(local: &SelectorSet, remote: &SelectorSet, at: &At, context: &mut Context<'_>) {

@@ -6,7 +6,9 @@ mod cluster;
 mod cross;
 mod endpoint;
 mod peer;
+mod reference;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
@@ -15,14 +17,16 @@ use super::diagnostic::{Diagnostic, Severity, build};
 use super::file::ConfigFile;
 use super::secrets::{Refusal, Vault};
 use super::source::{At, Layers};
-use super::types::{Cluster, Endpoint, Peer};
+use super::types::{Cluster, Discovered, Endpoint, Peer};
 use super::units;
+pub(crate) use reference::References;
 
 /// What the checks share: where things stand, and what was found wrong so far.
 pub(crate) struct Context<'a> {
     pub(crate) layers: &'a Layers,
     pub(crate) vault: Vault,
     pub(crate) unix_now: i64,
+    pub(crate) references: References,
     pub(crate) out: Vec<Diagnostic>,
 }
 
@@ -165,9 +169,15 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Checks everything. What is returned is whole only if no error was reported.
-pub(crate) fn check(file: ConfigFile, context: &mut Context<'_>) -> (Endpoint, Vec<Peer>, Vec<Cluster>) {
+pub(crate) fn check(
+    file: ConfigFile,
+    discovered: &BTreeMap<String, Discovered>,
+    context: &mut Context<'_>,
+) -> (Endpoint, Vec<Peer>, Vec<Cluster>) {
     let ConfigFile { endpoint, peers, clusters } = file;
     let endpoint = endpoint::check(endpoint.unwrap_or_default(), context);
+    let clusters = cluster::check_all(clusters.unwrap_or_default(), context);
+    context.references = References::new(&clusters, discovered);
     let mut checked = Vec::new();
     for (name, peer) in peers.unwrap_or_default() {
         checked.extend(peer::check(&name, peer, context));
@@ -181,7 +191,6 @@ pub(crate) fn check(file: ConfigFile, context: &mut Context<'_>) -> (Endpoint, V
         );
     }
     cross::check(&checked, context);
-    let clusters = cluster::check_all(clusters.unwrap_or_default(), context);
     cluster::check_reachable(&clusters, &checked, context);
     (endpoint, checked, clusters)
 }

@@ -153,6 +153,10 @@ pub(super) fn check(name: &str, file: PeerFile, context: &mut Context<'_>) -> Op
     for (child_name, child) in children {
         let child_at = at.key("children").key(&child_name);
         let (child, its_routes) = child::check(&child_name, child, &child_at, &inherited, context);
+        if child.local.is_empty() {
+            // It waits for its cluster to tell the ranges, or there is an error.
+            continue;
+        }
         if mtu.is_some_and(|mtu| mtu < 1280) && child.local.iter().any(|selector| !selector.is_ipv4()) {
             let message = "IPv6 needs an MTU of at least 1280 octets";
             context.error(

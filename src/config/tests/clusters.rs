@@ -176,3 +176,81 @@ fn a_kubeconfig_that_is_not_there_is_told() {
     let found = found(&lab, &text);
     assert!(matches!(&found[..], [(Severity::Warning, "missing-file", _)]), "{found:?}");
 }
+
+mod references {
+    use super::*;
+    use crate::config::Discovered;
+
+    const TEXT: &str = "[peers.office]\nremote = \"any\"\nlocal_id = \"a.example\"\nremote_id = \"b.example\"\n\
+        auth = { psk_file = \"office.psk\" }\n[peers.office.children.lan]\nlocal = LOCAL\nremote = [\"192.168.10.0/24\"]\n\
+        [clusters.prod]\nobjects = \"services.yaml\"\n";
+
+    fn told() -> BTreeMap<String, Discovered> {
+        let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        let prod = Discovered {
+            services: nets(&["172.16.0.0/16", "fd00:172:16::/112"]),
+            pods: nets(&["10.0.2.0/24"]),
+            nodes: nets(&["10.0.1.11/32"]),
+        };
+        BTreeMap::from([("prod".to_owned(), prod)])
+    }
+
+    fn loaded(
+        local: &str,
+        more: &str,
+        discovered: BTreeMap<String, Discovered>,
+    ) -> Result<Config, Diagnostics> {
+        let lab = Lab::new();
+        lab.write("skybridge.toml", TEXT.replace("LOCAL", local) + more, 0o600);
+        load(&Inputs {
+            file: lab.base().join("skybridge.toml"),
+            environment: Vec::new(),
+            unix_now: NOW,
+            discovered,
+        })
+    }
+
+    fn local(config: &Config) -> Vec<String> {
+        config.peers[0]
+            .ike
+            .children
+            .iter()
+            .flat_map(|child| child.local.iter())
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn a_clusters_ranges_stand_in_selectors_as_it_told_them_of_the_families_that_the_peer_has() {
+        let config = loaded("[\"cluster:prod/services\", \"cluster:prod/pods\"]", "", told()).unwrap();
+        assert_eq!(local(&config), ["172.16.0.0/16", "10.0.2.0/24"]);
+        assert_eq!(config.discovering, ["prod"]);
+    }
+
+    #[test]
+    fn what_is_configured_goes_before_what_was_told() {
+        let config = loaded("[\"cluster:prod/pods\"]", "pod_cidrs = [\"10.9.0.0/16\"]\n", told()).unwrap();
+        assert_eq!(local(&config), ["10.9.0.0/16"]);
+        assert!(config.discovering.is_empty());
+    }
+
+    #[test]
+    fn a_child_waits_until_its_cluster_has_told() {
+        let config = loaded("[\"cluster:prod/pods\"]", "", BTreeMap::new()).unwrap();
+        assert!(config.peers[0].ike.children.is_empty());
+        assert!(config.warnings.iter().any(|warning| warning.code == "not-yet-known"));
+        assert_eq!(config.discovering, ["prod"]);
+    }
+
+    #[test]
+    fn a_reference_to_nothing_is_an_error_that_says_what_there_is() {
+        for (local, said) in [
+            ("[\"cluster:test/pods\"]", "the clusters are: prod"),
+            ("[\"cluster:prod/pod\"]", "cluster:prod/pods"),
+            ("[\"cluster:prod\"]", "cluster:prod/services"),
+        ] {
+            let errors = loaded(local, "", told()).unwrap_err().to_string();
+            assert!(errors.contains(said), "{errors}");
+        }
+    }
+}
