@@ -14,6 +14,7 @@ pub(super) const TESTS: &[Test] = &[
     ("cluster::translated_and_masqueraded_it_needs_no_route_in_the_vpc", no_routes),
     ("cluster::the_cloud_endpoint_itself_reaches_services", from_the_endpoint),
     ("cluster::two_pods_share_visits_and_a_client_stays_where_the_service_wants_it", balance),
+    ("cluster::a_service_that_is_local_to_nodes_answers_or_is_refused_as_configured", internal_local),
 ];
 
 /// Visits to a Service with two endpoints: that one has them all happens once in a thousand million.
@@ -142,4 +143,22 @@ fn balance(inside: &Entered) -> Result<(), LabError> {
         let other = now.answer().is_some_and(|answer| answer.who != who);
         Ok(if other { Ok(()) } else { Err(now.to_string()) })
     })
+}
+
+fn internal_local(inside: &Entered) -> Result<(), LabError> {
+    for (setting, answers) in [("cluster", true), ("refuse", false)] {
+        let mut cluster = Cluster::build(inside, unaided())?;
+        cluster.change(|catalogue| catalogue.get_mut("both").unwrap().local = true)?;
+        let mut plan = cluster.plan_with("translate");
+        plan.cloud_tables += &format!("internal_local = \"{setting}\"\n");
+        let mut joined = Joined::prepare(cluster, &plan)?;
+        joined.start()?;
+        joined.wait_translated()?;
+        for v6 in [false, true] {
+            let outcome = joined.visit("both", v6, PATIENCE)?;
+            let fits = if answers { outcome.answer().is_some() } else { outcome == Outcome::Refused };
+            ensure(fits, format!("{setting}, IPv6 {v6}: {outcome}"))?;
+        }
+    }
+    Ok(())
 }
