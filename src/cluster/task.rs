@@ -353,7 +353,7 @@ impl Task {
         let before = known.ranges.clone();
         work_out(known);
         if known.ranges != before {
-            let event = Event::Ranges { cluster: name.to_owned(), ranges: known.ranges.clone() };
+            let event = Event::Ranges { cluster: name.to_owned(), ranges: told_ranges(known) };
             self.send(event);
         }
         self.watch_over();
@@ -449,6 +449,16 @@ fn nodes(cluster: &Followed) -> Vec<(String, IpAddr)> {
         }
     }
     nodes
+}
+
+/// The ranges that selectors may be made of. A Service's own address is none: the next Service has another.
+fn told_ranges(cluster: &Followed) -> Ranges {
+    let mut ranges = cluster.ranges.clone();
+    if cluster.config.service_cidrs.is_empty() {
+        let inventory = cluster.observation.as_ref().map(|observation| &observation.inventory);
+        ranges.services = inventory.map(|inventory| inventory.service_cidrs.clone()).unwrap_or_default();
+    }
+    ranges
 }
 
 fn work_out(cluster: &mut Followed) {

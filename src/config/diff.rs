@@ -41,7 +41,12 @@ impl Config {
         for peer in &self.peers {
             let list = match new.peer(&peer.ike.name) {
                 None => &mut changes.removed,
-                Some(next) if next.fingerprint == peer.fingerprint => &mut changes.unchanged,
+                // Beside what is written, what a cluster told may have changed.
+                Some(next)
+                    if next.fingerprint == peer.fingerprint && next.ike.children == peer.ike.children =>
+                {
+                    &mut changes.unchanged
+                }
                 Some(_) => &mut changes.changed,
             };
             list.push(peer.ike.name.clone());

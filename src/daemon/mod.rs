@@ -183,7 +183,7 @@ pub fn cleanup(state_dir: PathBuf) -> Result<system::Report, DaemonError> {
         .block_on(async {
             let mut report = system::cleanup(options).await?;
             match table::cleanup(None).await {
-                Ok(true) => report.removed.push("table inet skybridge".to_owned()),
+                Ok(true) => report.other.push("removed table inet skybridge".to_owned()),
                 Ok(false) => {}
                 // Without nft nothing can have been loaded.
                 Err(error) => tracing::debug!("the table of Services was not looked for: {error}"),

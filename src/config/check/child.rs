@@ -166,7 +166,10 @@ fn cluster_ranges(reference: &str, key: &str, at: &At, context: &mut Context<'_>
         Ok(Meaning::Ranges(ranges)) => ranges,
         Ok(Meaning::NotYet) => {
             let message = format!("cluster:{reference} is not known before the cluster has told it");
-            context.warning(at, "not-yet-known", message, "it is taken up as soon as it is known".to_owned());
+            let hint = "it is taken up as soon as it is known; a file of objects and clusters before Kubernetes 1.33 have \
+                        no ServiceCIDR: set service_cidrs then"
+                .to_owned();
+            context.warning(at, "not-yet-known", message, hint);
             Vec::new()
         }
         Err((message, hint)) => {

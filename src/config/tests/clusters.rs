@@ -253,4 +253,12 @@ mod references {
             assert!(errors.contains(said), "{errors}");
         }
     }
+
+    #[test]
+    fn what_a_cluster_told_is_a_change_of_the_peers_that_refer_to_it() {
+        let text = "[\"10.9.0.0/16\", \"cluster:prod/pods\"]";
+        let (before, after) = (loaded(text, "", BTreeMap::new()).unwrap(), loaded(text, "", told()).unwrap());
+        assert_eq!(before.diff(&after).changed.len(), 1);
+        assert!(after.diff(&after).is_empty());
+    }
 }
