@@ -18,6 +18,11 @@ pub(super) struct Case {
     pub(super) refused: bool,
     /// Whether no connect of a client was answered since the first that failed.
     pub(super) total_failure: bool,
+    /// Whether every probe of the Service went to the same one of several endpoints (`sessionAffinity`): that it answered
+    /// says nothing about the others.
+    pub(super) one_sided: bool,
+    /// Whether clients reach anything else of the cluster; none if nobody tried.
+    pub(super) others: Option<bool>,
 }
 
 /// The verdict, if the facts allow one.
@@ -37,6 +42,13 @@ pub(super) fn judge(case: &Case) -> Option<(Code, Certainty)> {
 
 fn judge_routed(case: &Case) -> Option<(Code, Certainty)> {
     let Case { service, endpoints, .. } = *case;
+    if service.all_answered() && case.one_sided {
+        return match case.others {
+            Some(true) => Some((Code::ServicePath, Certainty::Probable)),
+            Some(false) if case.total_failure => Some((Code::RepliesLost, Certainty::Probable)),
+            _ => None,
+        };
+    }
     if service.all_answered() {
         // That endpoints do not answer directly may be an overlay's way.
         return case.total_failure.then_some((Code::RepliesLost, Certainty::Probable));

@@ -388,7 +388,10 @@ impl Detector {
 
     /// The results of a round are in.
     fn conclude(&mut self, now: Instant, end: &End) {
-        let Some(mode) = self.frontend(end).map(|(cluster, _)| cluster.mode) else { return };
+        let Some((cluster, frontend)) = self.frontend(end) else { return };
+        let mode = cluster.mode;
+        let one_sided = frontend.affinity.is_some() && frontend.backends.len() > 1;
+        let others = self.others_answer(end);
         let Some(tracked) = self.tracked.get_mut(end) else { return };
         let Some(round) = tracked.round.take() else { return };
         tracked.next_round = Some(now + SHORT_REST);
@@ -403,6 +406,8 @@ impl Detector {
             endpoints: Tally::of(round.endpoints.iter().map(|(_, outcome)| *outcome)),
             refused,
             total_failure: tracked.ratio().0 == 0,
+            one_sided,
+            others,
         };
         let Some((code, certainty)) = judge(&case) else {
             if refused {
@@ -416,6 +421,18 @@ impl Detector {
         }
         tracked.next_round = Some(now + REST);
         self.settle(now, end, code, certainty, Some((&round, &case)));
+    }
+
+    /// Whether clients reach another Service of the same cluster; none if nobody tried.
+    fn others_answer(&self, end: &End) -> Option<bool> {
+        let own = &self.tracked.get(end)?.subject;
+        let others = self.tracked.values().filter(|one| {
+            one.subject.cluster == own.cluster
+                && (one.subject.service != own.service || own.service.is_none())
+        });
+        let tried: Vec<bool> =
+            others.filter(|one| one.answered + one.unanswered > 0).map(|one| one.answered > 0).collect();
+        (!tried.is_empty()).then(|| tried.contains(&true))
     }
 
     /// Sets the verdict of a Service port, and tells it if it is new.

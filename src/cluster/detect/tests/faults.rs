@@ -373,3 +373,38 @@ fn two_ports_of_a_service_with_one_fault_are_one_event() {
     }
     assert_eq!(world.events.len(), 1);
 }
+
+/// `both` keeps each client with one endpoint, and the probes' own is the one whose answers come back.
+fn sticky() -> World {
+    let mut world = World::new(ServiceMode::Route, |_, _| OK);
+    let mut watched = watched(ServiceMode::Route);
+    let mut plan = (*watched.plan).clone();
+    let both = plan.frontends.iter_mut().find(|one| one.service.name == "both").unwrap();
+    both.affinity = Some(Duration::from_secs(10_800));
+    watched.plan = Arc::new(plan);
+    world.detector.set_plan(world.now, vec![watched]);
+    world
+}
+
+#[test]
+fn probes_that_stick_to_a_good_endpoint_do_not_acquit_the_others() {
+    let mut world = sticky();
+    world.connect(NGINX);
+    (0..4).for_each(|_| world.connect_in_vain(BOTH));
+    assert_eq!(world.only().code, Code::ServicePath);
+}
+
+#[test]
+fn where_probes_stick_to_one_endpoint_only_other_services_tell_whether_replies_are_lost() {
+    let mut world = sticky();
+    (0..4).for_each(|_| world.connect_in_vain(BOTH));
+    assert!(world.events.is_empty(), "nothing else was tried: {:#?}", world.events);
+    for _ in 0..4 {
+        world.connect_in_vain(NGINX);
+        world.connect_in_vain(BOTH);
+    }
+    world.seconds(70.0);
+    (0..4).for_each(|_| world.connect_in_vain(BOTH));
+    assert!(world.codes().iter().all(|(_, code)| *code == Code::RepliesLost), "{:?}", world.codes());
+    assert!(!world.events.is_empty());
+}
