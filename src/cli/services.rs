@@ -19,7 +19,7 @@ pub(super) struct ServicesArgs {
     /// Only Services of this namespace
     #[arg(long, short, value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// Only Services that are failing or have no endpoints
+    /// Only Services that fail, have no endpoints or are not translated
     #[arg(long)]
     failing: bool,
     /// Print JSON
@@ -36,7 +36,8 @@ impl ServicesArgs {
                 || wanted.split_once('/') == Some((&service.namespace, &service.name))
                 || service.addresses.iter().any(|address| address == wanted)
         });
-        let failing = matches!(service.state.as_str(), "failing" | "no-endpoints");
+        let failing =
+            matches!(service.state.as_str(), "failing" | "no-endpoints" | "left-out" | "refused-here");
         named
             && self.namespace.as_ref().is_none_or(|namespace| *namespace == service.namespace)
             && (failing || !self.failing)

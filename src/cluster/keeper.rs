@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     conntrack::{self, Room},
-    table::{Load, Table, TableSettings, Wanted},
+    table::{Load, Table, TableError, TableSettings, Wanted},
 };
 
 /// How often the table is looked at: a look costs one short run of `nft`.
@@ -45,8 +45,10 @@ pub struct TableState {
     pub last_change: Option<Duration>,
     /// How often it had been removed or changed by somebody and was loaded again.
     pub restored: u64,
-    /// What the operator should know, with what to do.
-    pub problems: Vec<String>,
+    /// Why it is not as it was wanted last, and what to do.
+    pub failure: Option<String>,
+    /// Why there is not room for as many connections as wanted, and what to do.
+    pub limit: Option<String>,
 }
 
 /// The task's handle.
@@ -95,7 +97,6 @@ struct Run {
     /// Whether our table is in the kernel; not known before the first order, for a killed daemon may have left one.
     present: Option<bool>,
     room: Option<Room>,
-    problems: Vec<String>,
 }
 
 async fn run(
@@ -104,7 +105,7 @@ async fn run(
     mut stops: mpsc::Receiver<oneshot::Sender<()>>,
     state: watch::Sender<TableState>,
 ) {
-    let mut run = Run { table, state, present: None, room: None, problems: Vec::new() };
+    let mut run = Run { table, state, present: None, room: None };
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut retry: Option<(Instant, Duration)> = None;
@@ -146,34 +147,37 @@ async fn at(when: Option<Instant>) {
 impl Run {
     /// Whether it could be done.
     async fn carry_out(&mut self, order: Option<Order>) -> bool {
-        let Some(order) = order else {
-            self.remove().await;
-            self.state.send_replace(TableState::default());
-            return true;
-        };
-        self.make_room(order.connections);
+        let Some(order) = order else { return self.remove().await };
         self.present = Some(true);
-        match self.table.apply(&order.wanted).await {
-            Ok(applied) => {
-                tracing::debug!(load = ?applied.load, elements = applied.elements, took = ?applied.took, "Services");
-                let plans = || order.wanted.clusters.iter().flat_map(|cluster| &cluster.plan.frontends);
-                self.problems = applied.told;
-                self.state.send_modify(|state| {
-                    state.loaded = true;
-                    state.frontends = plans().count();
-                    state.endpoints = plans().map(|frontend| frontend.backends.len()).sum();
-                    if applied.load != Load::Nothing {
-                        state.last_change = Some(applied.took);
-                    }
-                });
-                self.tell(None);
-                true
-            }
+        let applied = match self.table.apply(&order.wanted).await {
+            Ok(applied) => applied,
             Err(error) => {
-                self.tell(Some(error.to_string()));
-                false
+                self.fail(&error);
+                return false;
             }
+        };
+        tracing::debug!(load = ?applied.load, elements = applied.elements, took = ?applied.took, "Services");
+        for told in &applied.told {
+            tracing::warn!("table of Services: {told}");
         }
+        // The kernel tracks connections only from the first table on.
+        self.make_room(order.connections);
+        let plans = || order.wanted.clusters.iter().flat_map(|cluster| &cluster.plan.frontends);
+        let limit = self.room.as_ref().and_then(|room| match room {
+            Room::Refused { why, .. } => Some(why.clone()),
+            Room::Enough { .. } | Room::Raised { .. } => None,
+        });
+        self.state.send_modify(|state| {
+            state.loaded = true;
+            state.failure = None;
+            state.limit = limit;
+            state.frontends = plans().count();
+            state.endpoints = plans().map(|frontend| frontend.backends.len()).sum();
+            if applied.load != Load::Nothing {
+                state.last_change = Some(applied.took);
+            }
+        });
+        true
     }
 
     /// Whether the table is right, maybe because it was just put back.
@@ -188,16 +192,27 @@ impl Run {
                 true
             }
             Err(error) => {
-                self.tell(Some(error.to_string()));
+                self.fail(&error);
                 false
             }
         }
     }
 
+    fn fail(&self, error: &TableError) {
+        let failure = Some(error.to_string());
+        self.state.send_if_modified(|state| {
+            let changed = state.loaded || state.failure != failure;
+            state.loaded = false;
+            state.failure = failure;
+            changed
+        });
+    }
+
     fn make_room(&mut self, connections: u32) {
         let enough = |room: &Room| match room {
             Room::Enough { max } | Room::Raised { now: max, .. } => *max >= u64::from(connections),
-            Room::Refused { .. } => true,
+            // It may have been raised since, or the kernel's module loaded.
+            Room::Refused { .. } => false,
         };
         if !self.room.as_ref().is_some_and(enough) {
             let room = conntrack::make_room(connections);
@@ -210,33 +225,24 @@ impl Run {
         }
     }
 
-    fn tell(&self, failure: Option<String>) {
-        let mut problems = self.problems.clone();
-        if let Some(Room::Refused { why, .. }) = &self.room {
-            problems.push(why.clone());
-        }
-        let failed = failure.is_some();
-        problems.splice(0..0, failure);
-        self.state.send_if_modified(|state| {
-            let changed = state.problems != problems || (failed && state.loaded);
-            state.problems = problems;
-            state.loaded &= !failed;
-            changed
-        });
-    }
-
-    async fn remove(&mut self) {
-        let present = self.present.replace(false);
-        if present != Some(false)
+    /// Whether the table is gone.
+    async fn remove(&mut self) -> bool {
+        if self.present != Some(false)
             && let Err(error) = self.table.remove().await
         {
-            match present {
-                Some(_) => tracing::error!("the table of Services could not be removed: {error}"),
-                None => tracing::debug!("whether a table of Services was left behind is not known: {error}"),
+            if self.present.is_none() {
+                tracing::debug!("whether a table of Services was left behind is not known: {error}");
+                return true;
             }
+            tracing::error!("the table of Services could not be removed: {error}");
+            self.fail(&error);
+            return false;
         }
+        self.present = Some(false);
         if let Some(Err(error)) = self.room.take().map(|room| conntrack::put_back(&room)) {
             tracing::warn!("the number of tracked connections could not be put back: {error}");
         }
+        self.state.send_replace(TableState::default());
+        true
     }
 }

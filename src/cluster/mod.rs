@@ -14,6 +14,7 @@
 pub mod conntrack;
 pub mod decode;
 pub mod detect;
+mod followed;
 mod keeper;
 pub mod kubernetes;
 pub mod model;

@@ -2,34 +2,29 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
+use ipnet::IpNet;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
 
 use super::{
     conntrack::Usage,
-    detect::{Action, Detector, Health, ProbeResult, Verdict, Watched},
+    detect::{Action, Detector, Health, ProbeResult, Verdict},
+    followed::Followed,
     keeper::{Keeper, Order, TableState},
-    kubernetes::{self, KubernetesSettings},
-    model::{Observation, SourceHealth},
-    objects,
+    model::Observation,
     plan::Plan,
     probe::Prober,
-    select::{self, LeftOut, Ranges, Scope},
-    table::{Mode, TableSettings, Wanted, WantedCluster},
+    select::{LeftOut, Ranges},
+    table::{TableSettings, Wanted},
     trouble::{self, Trouble},
 };
-use crate::{
-    config::{self, ClusterSource, ServiceMode},
-    wire::ip::Sighting,
-};
+use crate::{config, wire::ip::Sighting};
 
 /// How often age and room are looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -79,6 +74,8 @@ pub struct ClusterReport {
     pub ranges: Ranges,
     /// What is translated, or would be.
     pub plan: Arc<Plan>,
+    /// What is not translated although a Service says so.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// All clusters as they are now.
@@ -96,7 +93,6 @@ pub struct Report {
 
 #[derive(Debug)]
 enum Command {
-    Configure(Vec<config::Cluster>),
     Report(oneshot::Sender<Report>),
     SightingsLost,
     Stop(oneshot::Sender<()>),
@@ -106,6 +102,7 @@ enum Command {
 #[derive(Debug, Clone)]
 pub struct Clusters {
     commands: mpsc::Sender<Command>,
+    configured: Arc<watch::Sender<Vec<config::Cluster>>>,
 }
 
 impl Clusters {
@@ -121,13 +118,15 @@ impl Clusters {
         let (events, told) = mpsc::channel(EVENTS);
         let settings = TableSettings { device: device.to_owned(), nft: None, patience: NFT_PATIENCE };
         let task = Task::new(Keeper::start(settings), events);
-        tokio::spawn(task.run(clusters, inbox, sightings));
-        (Self { commands }, told)
+        let (configured, configurations) = watch::channel(clusters);
+        tokio::spawn(task.run(configurations, inbox, sightings));
+        (Self { commands, configured: Arc::new(configured) }, told)
     }
 
-    /// Follows these clusters from now on; what is unchanged goes on undisturbed.
-    pub async fn configure(&self, clusters: Vec<config::Cluster>) {
-        let _ = self.commands.send(Command::Configure(clusters)).await;
+    /// Follows these clusters from now on; what is known of a cluster whose source stays is kept.
+    pub fn configure(&self, clusters: Vec<config::Cluster>) {
+        // Not through the queue, so that the last call has the last word.
+        self.configured.send_replace(clusters);
     }
 
     /// Everything as it is now; none if the task is gone.
@@ -151,40 +150,6 @@ impl Clusters {
     }
 }
 
-/// One cluster.
-#[derive(Debug)]
-struct Followed {
-    config: config::Cluster,
-    observation: Option<Observation>,
-    ranges: Ranges,
-    plan: Arc<Plan>,
-    left_out: Vec<LeftOut>,
-    /// Hands over what the source says; ends the source with itself.
-    follower: Option<JoinHandle<()>>,
-}
-
-impl Drop for Followed {
-    fn drop(&mut self) {
-        if let Some(follower) = &self.follower {
-            follower.abort();
-        }
-    }
-}
-
-impl Followed {
-    fn health(&self) -> Option<&SourceHealth> {
-        self.observation.as_ref().map(|observation| &observation.health)
-    }
-
-    fn synced(&self) -> bool {
-        self.health().is_some_and(|health| health.synced)
-    }
-
-    fn translates(&self) -> bool {
-        self.config.services != ServiceMode::Route
-    }
-}
-
 struct Task {
     followed: BTreeMap<String, Followed>,
     observations: mpsc::Sender<(String, Observation)>,
@@ -194,6 +159,7 @@ struct Task {
     events: mpsc::Sender<Event>,
     troubles: Vec<Trouble>,
     usage: Option<Usage>,
+    earlier_usage: Option<Usage>,
     detector: Detector,
     prober: Prober,
     probed: Option<mpsc::Receiver<ProbeResult>>,
@@ -216,6 +182,7 @@ impl Task {
             events,
             troubles: Vec::new(),
             usage: None,
+            earlier_usage: None,
             detector: Detector::new(),
             prober: Prober::new(probe_results),
             probed: Some(probed),
@@ -226,7 +193,7 @@ impl Task {
 
     async fn run(
         mut self,
-        clusters: Vec<config::Cluster>,
+        mut configurations: watch::Receiver<Vec<config::Cluster>>,
         mut inbox: mpsc::Receiver<Command>,
         mut sightings: mpsc::Receiver<Sighting>,
     ) {
@@ -236,15 +203,12 @@ impl Task {
         let mut batch = Vec::with_capacity(SIGHTINGS_A_TURN);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let clusters = configurations.borrow_and_update().clone();
         self.configure(clusters);
         loop {
             tokio::select! {
                 command = inbox.recv() => match command {
                     None => return,
-                    Some(Command::Configure(clusters)) => {
-                        self.patient_until = tokio::time::Instant::now() + FIRST_READ;
-                        self.configure(clusters);
-                    }
                     Some(Command::Report(answer)) => {
                         let _ = answer.send(self.report());
                     }
@@ -256,6 +220,11 @@ impl Task {
                         return;
                     }
                 },
+                Ok(()) = configurations.changed() => {
+                    let clusters = configurations.borrow_and_update().clone();
+                    self.patient_until = tokio::time::Instant::now() + FIRST_READ;
+                    self.configure(clusters);
+                }
                 Some((name, observation)) = observed.recv() => self.observe(&name, observation),
                 seen = sightings.recv_many(&mut batch, SIGHTINGS_A_TURN), if !sightings.is_closed() || !sightings.is_empty() => {
                     tracing::trace!(seen, "sightings");
@@ -265,7 +234,7 @@ impl Task {
                 Ok(()) = self.table.changed() => {}
                 () = at(self.detector.poll_timeout()) => {}
                 () = tokio::time::sleep_until(self.patient_until), if self.waiting => self.order(),
-                _ = look.tick() => self.usage = self.look_at_connections(),
+                _ = look.tick() => self.look_at_connections(),
             }
             self.detect();
             self.tell();
@@ -277,86 +246,36 @@ impl Task {
         while let Some(action) = self.detector.poll(Instant::now()) {
             match action {
                 Action::Probe(probe) => self.prober.start(probe),
-                Action::Event(verdict) => self.send(Event::Failing(verdict)),
-                Action::Recovered(verdict) => self.send(Event::Recovered(verdict)),
+                Action::Event(verdict) => drop(self.send(Event::Failing(verdict))),
+                Action::Recovered(verdict) => drop(self.send(Event::Recovered(verdict))),
             }
         }
-    }
-
-    /// Tells the detector what there is.
-    fn watch_over(&mut self) {
-        let watched = self.followed.values().map(|cluster| Watched {
-            name: cluster.config.name.as_str().into(),
-            mode: cluster.config.services,
-            plan: cluster.plan.clone(),
-            pod_cidrs: [&cluster.ranges.pods[..], &cluster.ranges.seen_pods].concat(),
-            nodes: nodes(cluster),
-        });
-        let watched = watched.collect();
-        self.detector.set_plan(Instant::now(), watched);
     }
 
     fn configure(&mut self, clusters: Vec<config::Cluster>) {
-        self.followed.retain(|_, known| clusters.contains(&known.config));
+        self.followed.retain(|name, known| {
+            clusters.iter().find(|new| new.name == *name).is_some_and(|new| known.reconfigure(new))
+        });
         for config in clusters {
-            if self.followed.contains_key(&config.name) {
-                continue;
+            if !self.followed.contains_key(&config.name) {
+                let name = config.name.clone();
+                self.followed.insert(name, Followed::start(config, self.observations.clone()));
             }
-            let name = config.name.clone();
-            let follower = config.source.as_ref().map(|source| self.follow(&name, source));
-            let mut new = Followed {
-                config,
-                observation: None,
-                ranges: Ranges::default(),
-                plan: Arc::new(Plan::default()),
-                left_out: Vec::new(),
-                follower,
-            };
-            work_out(&mut new);
-            self.followed.insert(name, new);
         }
-        self.usage = self.look_at_connections();
-        self.watch_over();
-        self.order();
-    }
-
-    fn follow(&self, name: &str, source: &ClusterSource) -> JoinHandle<()> {
-        let mut source = match source {
-            ClusterSource::Objects(path) => objects::watch(path.clone()),
-            ClusterSource::Kubernetes { kubeconfig, context } => {
-                kubernetes::watch(KubernetesSettings::new(kubeconfig.clone(), context.clone()))
-            }
-        };
-        let (name, observations) = (name.to_owned(), self.observations.clone());
-        tokio::spawn(async move {
-            loop {
-                let observation = source.borrow_and_update().clone();
-                if observations.send((name.clone(), observation)).await.is_err()
-                    || source.changed().await.is_err()
-                {
-                    return;
-                }
-            }
-        })
+        self.look_at_connections();
+        self.carry_on();
     }
 
     fn observe(&mut self, name: &str, observation: Observation) {
-        let Some(known) = self.followed.get_mut(name) else { return };
-        let same = known.observation.as_ref().is_some_and(|old| {
-            Arc::ptr_eq(&old.inventory, &observation.inventory)
-                && old.health.synced == observation.health.synced
-        });
-        known.observation = Some(observation);
-        if same {
-            return;
+        if self.followed.get_mut(name).is_some_and(|known| known.observe(observation)) {
+            self.carry_on();
         }
-        let before = known.ranges.clone();
-        work_out(known);
-        if known.ranges != before {
-            let event = Event::Ranges { cluster: name.to_owned(), ranges: told_ranges(known) };
-            self.send(event);
-        }
-        self.watch_over();
+    }
+
+    /// Carries what is known on to the detector and the table.
+    fn carry_on(&mut self) {
+        let watched = self.followed.values().map(Followed::watched).collect();
+        self.detector.set_plan(Instant::now(), watched);
         self.order();
     }
 
@@ -368,24 +287,49 @@ impl Task {
         if self.waiting {
             return;
         }
-        let clusters: Vec<_> = translating()
-            .filter(|cluster| cluster.synced())
-            .map(|cluster| WantedCluster {
-                name: cluster.config.name.clone(),
-                mode: mode(cluster.config.services),
-                ping: cluster.config.ping,
-                direct: direct(&cluster.ranges),
-                plan: cluster.plan.clone(),
-            })
+        let mut known = translating().filter(|cluster| cluster.synced()).peekable();
+        if known.peek().is_none() && translating().next().is_some() {
+            // Nothing is known yet: what the kernel still has of before is better than nothing.
+            return;
+        }
+        let overlaps = self.overlaps();
+        let clusters: Vec<_> = known
+            .filter(|cluster| !overlaps.iter().any(|(later, ..)| *later == cluster.config.name))
+            .map(Followed::wanted)
             .collect();
         let connections = translating().map(|cluster| cluster.config.connections).max().unwrap_or(0);
-        // A cluster whose source was never heard wants no table that refuses everything.
         let order = Order { wanted: Wanted { clusters }, connections };
         self.keeper.order((!order.wanted.clusters.is_empty()).then_some(order));
     }
 
-    fn look_at_connections(&self) -> Option<Usage> {
-        self.followed.values().any(Followed::translates).then(Usage::read).flatten()
+    /// Clusters that claim cluster addresses of one before them: their names, such a range, and whose it is.
+    fn overlaps(&self) -> Vec<(&str, IpNet, &str)> {
+        let clusters: Vec<_> = self.followed.values().collect();
+        let mut found: Vec<(&str, IpNet, &str)> = Vec::new();
+        for (place, later) in clusters.iter().enumerate() {
+            for first in clusters.iter().take(place) {
+                let shared = later.plan.service_cidrs.iter().find(|range| {
+                    first
+                        .plan
+                        .service_cidrs
+                        .iter()
+                        .any(|other| other.contains(*range) || range.contains(other))
+                });
+                let left_out = found.iter().any(|(name, ..)| *name == first.config.name);
+                if let Some(range) = shared.filter(|_| !left_out) {
+                    found.push((&later.config.name, *range, &first.config.name));
+                    break;
+                }
+            }
+        }
+        found
+    }
+
+    fn look_at_connections(&mut self) {
+        self.earlier_usage = self.usage.take();
+        if self.followed.values().any(Followed::translates) {
+            self.usage = Usage::read();
+        }
     }
 
     fn report(&self) -> Report {
@@ -394,6 +338,7 @@ impl Task {
             observation: cluster.observation.clone(),
             ranges: cluster.ranges.clone(),
             plan: cluster.plan.clone(),
+            left_out: cluster.left_out.clone(),
         });
         Report {
             clusters: clusters.collect(),
@@ -403,7 +348,7 @@ impl Task {
         }
     }
 
-    /// Tells the daemon what is wrong, whenever that changes.
+    /// Tells the daemon what is wrong and which ranges there are, whenever that changes.
     fn tell(&mut self) {
         let mut troubles = Vec::new();
         for cluster in self.followed.values() {
@@ -415,19 +360,40 @@ impl Task {
                 troubles.extend(trouble::of_left_out(&cluster.config.name, &cluster.left_out));
             }
         }
+        {
+            let table = self.table.borrow_and_update();
+            troubles.extend(table.failure.as_deref().map(trouble::of_table));
+            troubles.extend(table.limit.as_deref().map(trouble::of_limit));
+        }
+        let overlaps = self.overlaps();
         troubles
-            .extend(self.table.borrow_and_update().problems.iter().map(|problem| trouble::of_table(problem)));
-        troubles.extend(self.usage.as_ref().and_then(trouble::of_connections));
-        if troubles != self.troubles {
-            self.troubles.clone_from(&troubles);
-            self.send(Event::Troubles(troubles));
+            .extend(overlaps.into_iter().map(|(name, range, first)| trouble::of_overlap(name, range, first)));
+        let usage = self.usage.as_ref();
+        troubles.extend(usage.and_then(|usage| trouble::of_connections(usage, self.earlier_usage.as_ref())));
+        if troubles != self.troubles && self.send(Event::Troubles(troubles.clone())) {
+            self.troubles = troubles;
+        }
+        let news: Vec<_> = self
+            .followed
+            .iter()
+            .filter_map(|(name, cluster)| Some((name.clone(), cluster.ranges_to_tell()?)))
+            .filter(|(name, ranges)| {
+                self.followed.get(name).is_some_and(|one| one.told.as_ref() != Some(ranges))
+            })
+            .collect();
+        for (cluster, ranges) in news {
+            if self.send(Event::Ranges { cluster: cluster.clone(), ranges: ranges.clone() })
+                && let Some(known) = self.followed.get_mut(&cluster)
+            {
+                known.told = Some(ranges);
+            }
         }
     }
 
-    fn send(&self, event: Event) {
-        if self.events.try_send(event).is_err() {
-            tracing::warn!("an event about clusters was dropped: the daemon is busy");
-        }
+    /// Whether the daemon takes it; what it does not take is tried again at the next turn, but for verdicts, which
+    /// `skybridge services` shows anyway.
+    fn send(&self, event: Event) -> bool {
+        self.events.try_send(event).is_ok()
     }
 }
 
@@ -436,60 +402,4 @@ async fn at(when: Option<Instant>) {
         Some(when) => tokio::time::sleep_until(when.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// Names and addresses of a cluster's nodes; those that are only configured have their address for a name.
-fn nodes(cluster: &Followed) -> Vec<(String, IpAddr)> {
-    let known = cluster.observation.iter().flat_map(|observation| observation.inventory.nodes.values());
-    let mut nodes: Vec<_> =
-        known.flat_map(|node| node.addresses.iter().map(|address| (node.name.clone(), *address))).collect();
-    for address in &cluster.config.nodes {
-        if !nodes.iter().any(|(_, known)| known == address) {
-            nodes.push((address.to_string(), *address));
-        }
-    }
-    nodes
-}
-
-/// The ranges that selectors may be made of. A Service's own address is none: the next Service has another.
-fn told_ranges(cluster: &Followed) -> Ranges {
-    let mut ranges = cluster.ranges.clone();
-    if cluster.config.service_cidrs.is_empty() {
-        let inventory = cluster.observation.as_ref().map(|observation| &observation.inventory);
-        ranges.services = inventory.map(|inventory| inventory.service_cidrs.clone()).unwrap_or_default();
-    }
-    ranges
-}
-
-fn work_out(cluster: &mut Followed) {
-    let config = &cluster.config;
-    let scope = Scope {
-        service_cidrs: config.service_cidrs.clone(),
-        zone: config.zone.clone(),
-        internal_local: config.internal_local,
-    };
-    let configured = Ranges {
-        services: config.service_cidrs.clone(),
-        pods: config.pod_cidrs.clone(),
-        nodes: config.nodes.clone(),
-        ..Ranges::default()
-    };
-    let inventory =
-        cluster.observation.as_ref().map(|observation| observation.inventory.clone()).unwrap_or_default();
-    let (plan, left_out) = select::choose(&inventory, &scope);
-    (cluster.plan, cluster.left_out) = (Arc::new(plan), left_out);
-    cluster.ranges = select::ranges(&inventory, &configured);
-}
-
-fn mode(services: ServiceMode) -> Mode {
-    match services {
-        ServiceMode::Translate => Mode::Translate,
-        ServiceMode::TranslateAndMasquerade => Mode::TranslateAndMasquerade,
-        ServiceMode::Route => Mode::Route,
-    }
-}
-
-/// What is reached in a cluster without a Service.
-fn direct(ranges: &Ranges) -> Vec<ipnet::IpNet> {
-    ranges.pods.iter().copied().chain(ranges.nodes.iter().copied().map(ipnet::IpNet::from)).collect()
 }

@@ -1,14 +1,19 @@
 //! What the operator should know of clusters, with what to do: sources that fail or are silent, Services that cannot be
 //! translated, a table that cannot be loaded, connection tracking that fills up.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use ipnet::IpNet;
 
 use super::{
     conntrack::{Fill, Usage},
     model::SourceHealth,
     select::LeftOut,
 };
-use crate::config;
+use crate::config::{self, ServiceMode};
+
+/// The API says at least every 75 s that it is alive; what is younger than this is current.
+const FRESH: Duration = Duration::from_secs(90);
 
 /// Something that the operator should know of, until it is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,12 +48,17 @@ pub(super) fn of_source(config: &config::Cluster, health: &SourceHealth, now: Sy
         severe: old || !health.synced,
         what: format!("cluster {name}: {what}"),
         where_: health.source.clone(),
-        remedy: if health.synced {
-            "Services are translated as they were known last; Pods that have moved since do not answer"
-                .to_owned()
-        } else {
-            "no Service of it is translated until its source has been read".to_owned()
-        },
+        remedy: match (config.services, health.synced, age) {
+            (_, true, Some(age)) if age < FRESH => "everything else of the cluster is known and current",
+            (ServiceMode::Route, ..) => {
+                "until then `skybridge services` shows what was known last, if anything"
+            }
+            (_, true, _) => {
+                "Services are translated as they were known last; Pods that have moved since do not answer"
+            }
+            (_, false, _) => "no Service of it is translated until its source has been read",
+        }
+        .to_owned(),
     })
 }
 
@@ -71,21 +81,13 @@ pub(super) fn of_left_out(name: &str, left_out: &[LeftOut]) -> Option<Trouble> {
     })
 }
 
-/// Connection tracking that is about to be full.
-pub(super) fn of_connections(usage: &Usage) -> Option<Trouble> {
-    let fill = usage.fill();
-    if fill == Fill::Calm {
-        return None;
-    }
+/// Connection tracking that is about to be full, or lost something since an earlier look.
+pub(super) fn of_connections(usage: &Usage, earlier: Option<&Usage>) -> Option<Trouble> {
+    let what = usage.alarm(earlier)?;
     Some(Trouble {
         code: "connections-full",
-        severe: fill == Fill::Critical,
-        // Not the exact number, which would be news every time.
-        what: format!(
-            "connection tracking is more than {} % full of {}",
-            if fill == Fill::Critical { 90 } else { 75 },
-            usage.max
-        ),
+        severe: usage.fill() != Fill::High,
+        what,
         where_: "nf_conntrack".to_owned(),
         remedy:
             "raise connections in [clusters.NAME] (each takes some 300 octets), or look who opens so many: \
@@ -95,22 +97,47 @@ pub(super) fn of_connections(usage: &Usage) -> Option<Trouble> {
 }
 
 /// A table that is not as it should be.
-pub(super) fn of_table(problem: &str) -> Trouble {
+pub(super) fn of_table(failure: &str) -> Trouble {
     Trouble {
         code: "service-table",
         severe: true,
-        what: problem.to_owned(),
+        what: failure.to_owned(),
         where_: "table inet skybridge".to_owned(),
-        remedy: "Services are translated as they were last loaded until this is mended".to_owned(),
+        remedy: "Services are translated as they were last loaded until this is mended; it is tried again"
+            .to_owned(),
+    }
+}
+
+/// Room for fewer connections than wanted.
+pub(super) fn of_limit(limit: &str) -> Trouble {
+    Trouble {
+        code: "connections-limit",
+        severe: false,
+        what: limit.to_owned(),
+        where_: "nf_conntrack_max".to_owned(),
+        remedy: "until then new connections fail once so many are open".to_owned(),
+    }
+}
+
+/// Two clusters that claim the same cluster addresses: the second one is left out.
+pub(super) fn of_overlap(name: &str, range: IpNet, first: &str) -> Trouble {
+    Trouble {
+        code: "clusters-overlap",
+        severe: true,
+        what: format!("cluster {name}: its Service addresses {range} are cluster {first}'s too"),
+        where_: format!("[clusters.{name}]"),
+        remedy: format!(
+            "Services of {name} are not translated here: give it Service addresses of its own, or an endpoint of its own"
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::config::{InternalLocal, ServiceMode};
+    use crate::config::InternalLocal;
 
     fn cluster() -> config::Cluster {
         config::Cluster {
@@ -159,7 +186,12 @@ mod tests {
         let problem = Some("the API server answers 403");
         let fresh = of_source(&cluster(), &health(Some(1_000), problem), at(1_001)).unwrap();
         assert_eq!((fresh.code, fresh.severe), ("cluster-source", false));
-        assert!(fresh.what.contains("403"));
+        assert!(fresh.what.contains("403") && fresh.remedy.contains("current"));
+        let silent = of_source(&cluster(), &health(Some(1_000), problem), at(1_500)).unwrap();
+        assert!(!silent.severe && silent.remedy.contains("known last"));
+        let routed = config::Cluster { services: ServiceMode::Route, ..cluster() };
+        let told = of_source(&routed, &health(Some(1_000), problem), at(1_500)).unwrap();
+        assert!(!told.remedy.contains("translated"), "nothing is translated there: {}", told.remedy);
         let old = of_source(&cluster(), &health(Some(1_000), problem), at(2_000)).unwrap();
         assert_eq!((old.code, old.severe), ("cluster-stale", true));
         let never = of_source(&cluster(), &health(None, problem), at(2_000)).unwrap();
@@ -167,12 +199,12 @@ mod tests {
     }
 
     #[test]
-    fn connection_tracking_is_told_before_it_is_full_and_not_with_every_connection() {
-        let usage = |count| Usage { count, max: 1_000, ..Usage::default() };
-        assert_eq!(of_connections(&usage(700)), None);
-        let high = of_connections(&usage(760)).unwrap();
-        assert!(!high.severe);
-        assert_eq!(of_connections(&usage(800)), Some(high));
-        assert!(of_connections(&usage(950)).unwrap().severe);
+    fn connection_tracking_is_told_before_it_is_full_and_when_it_lost_something() {
+        let usage = |count, drop| Usage { count, max: 1_000, drop, ..Usage::default() };
+        assert_eq!(of_connections(&usage(700, 3), None), None);
+        assert!(!of_connections(&usage(760, 3), None).unwrap().severe);
+        assert!(of_connections(&usage(950, 3), None).unwrap().severe);
+        let lost = of_connections(&usage(10, 5), Some(&usage(10, 3))).unwrap();
+        assert!(lost.severe && lost.what.contains("2 packets"), "{lost:?}");
     }
 }

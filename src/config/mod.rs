@@ -28,7 +28,7 @@ pub use diff::Changes;
 pub use schema::json_schema;
 pub use types::{
     ChildRoutes, ClampMss, Cluster, ClusterSource, Config, DataPlane, Discovered, Endpoint, InternalLocal,
-    LogFormat, Logging, Peer, Polling, ServiceMode, WhenStopped,
+    LogFormat, Logging, Part, Peer, Polling, Reference, ServiceMode, WhenStopped,
 };
 
 use check::{Context, References};

@@ -21,8 +21,8 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// The clusters behind this endpoint, by name.
     pub clusters: Vec<Cluster>,
-    /// Clusters whose own word about their ranges is in selectors.
-    pub discovering: Vec<String>,
+    /// Parts of clusters whose own word about their ranges is in selectors.
+    pub discovering: Vec<Reference>,
     /// What somebody should look at.
     pub warnings: Vec<Diagnostic>,
     /// The files it was read from, in the order in which they lie over each other.
@@ -164,6 +164,38 @@ pub struct Discovered {
     pub pods: Vec<IpNet>,
     /// Addresses of nodes.
     pub nodes: Vec<IpNet>,
+}
+
+impl Discovered {
+    /// The ranges of a part.
+    #[must_use]
+    pub fn part(&self, part: Part) -> &[IpNet] {
+        match part {
+            Part::Services => &self.services,
+            Part::Pods => &self.pods,
+            Part::Nodes => &self.nodes,
+        }
+    }
+}
+
+/// A part of a cluster, as selectors refer to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Its Services' addresses.
+    Services,
+    /// Its Pods' addresses.
+    Pods,
+    /// Its nodes' addresses.
+    Nodes,
+}
+
+/// A reference to a part of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Which part.
+    pub part: Part,
 }
 
 /// A Kubernetes cluster behind this endpoint.

@@ -53,7 +53,8 @@ pub struct ServiceStatus {
     pub kind: String,
     /// Its ports and who answers there.
     pub ports: Vec<ServicePortStatus>,
-    /// `ok`, `failing`, `no-endpoints`, `unused` (nobody has connected yet), `headless` or `external-name`.
+    /// `ok`, `failing`, `no-endpoints`, `unused` (nobody has connected yet), `headless`, `external-name`, `left-out` (not
+    /// translated, see `fault`) or `refused-here` (its `internalTrafficPolicy` is `Local`).
     pub state: String,
     /// What keeps it from being answered.
     pub fault: Option<Fault>,

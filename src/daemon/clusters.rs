@@ -13,7 +13,7 @@ use crate::cluster::model::{Service, ServiceId, ServiceKind};
 use crate::cluster::plan::{Backend, Frontend, Plan};
 use crate::cluster::select::Ranges;
 use crate::cluster::{ClusterReport, Event, Report, TableState, Trouble};
-use crate::config::{self, Discovered};
+use crate::config::{self, Discovered, InternalLocal};
 use crate::control::services::{
     ClusterStatus, Connections, EndpointStatus, Fault, ServicePortStatus, ServiceStatus, Services,
     TableStatus,
@@ -51,9 +51,9 @@ impl Daemon {
             pods = texts(&told.pods).join(" "),
             "ranges"
         );
-        let wanted = self.config.discovering.contains(&cluster);
-        self.discovered.insert(cluster, told);
-        if wanted {
+        let before = self.discovered.insert(cluster.clone(), told.clone()).unwrap_or_default();
+        let wanted = self.config.discovering.iter().filter(|reference| reference.cluster == cluster);
+        if wanted.into_iter().any(|reference| before.part(reference.part) != told.part(reference.part)) {
             let _ = self.reload();
         }
     }
@@ -61,8 +61,7 @@ impl Daemon {
     /// Has the clusters followed as they are configured now.
     pub(super) fn configure_clusters(&self, clusters: Vec<config::Cluster>) {
         self.sightings.switch(!clusters.is_empty());
-        let task = self.clusters.clone();
-        tokio::spawn(async move { task.configure(clusters).await });
+        self.clusters.configure(clusters);
     }
 
     /// Answers without holding up the loop: a large cluster has thousands of Services.
@@ -119,7 +118,7 @@ fn table_status(table: &TableState) -> TableStatus {
         endpoints: table.endpoints as u64,
         last_change_ms: table.last_change.map(|took| took.as_secs_f64() * 1e3),
         restored: table.restored,
-        problem: (!table.problems.is_empty()).then(|| table.problems.join("; ")),
+        problem: table.failure.clone().or_else(|| table.limit.clone()),
     }
 }
 
@@ -146,7 +145,8 @@ fn cluster_status(cluster: &ClusterReport, health_of: &HealthByService<'_>, now:
             .map(|service| {
                 let frontends = frontends.get(&service.id).map_or(&[][..], Vec::as_slice);
                 let health = health_of.get(&(cluster.config.name.as_str(), &service.id));
-                service_status(service, frontends, health.map_or(&[], Vec::as_slice), now)
+                let status = service_status(service, frontends, health.map_or(&[], Vec::as_slice), now);
+                not_here(status, service, cluster)
             })
             .collect(),
     }
@@ -193,6 +193,29 @@ fn service_status(service: &Service, frontends: &[&Frontend], health: &[&Health]
         answered: total(|one| one.answered),
         unanswered: total(|one| one.unanswered),
         refused: total(|one| one.refused),
+    }
+}
+
+/// Services that this endpoint does not translate, with the reason.
+fn not_here(status: ServiceStatus, service: &Service, cluster: &ClusterReport) -> ServiceStatus {
+    let fault = |code: &str, what: String, action: &str| Fault {
+        code: code.to_owned(),
+        certainty: "certain".to_owned(),
+        what,
+        evidence: Vec::new(),
+        action: action.to_owned(),
+    };
+    if service.internal_local && cluster.config.internal_local == InternalLocal::Refuse {
+        let what = "its internalTrafficPolicy is Local, and this endpoint is on no node".to_owned();
+        let fault = fault("internal-local", what, "set internal_local = \"cluster\" to use every endpoint");
+        return ServiceStatus { state: "refused-here".to_owned(), fault: Some(fault), ..status };
+    }
+    match cluster.left_out.iter().find(|one| one.service == service.id && one.port.is_none()) {
+        Some(left_out) => {
+            let fault = fault("left-out", left_out.to_string(), "until then it is not translated");
+            ServiceStatus { state: "left-out".to_owned(), fault: Some(fault), ..status }
+        }
+        None => status,
     }
 }
 

@@ -52,8 +52,8 @@ pub fn make_room(connections: u32) -> Room {
 fn refused(max: u64, wanted: u64, error: &io::Error) -> Room {
     let why = format!(
         "net.netfilter.nf_conntrack_max is {max} where {wanted} are wanted, and could not be raised: {error}. Put \
-         `net.netfilter.nf_conntrack_max = {wanted}` into /etc/sysctl.d/60-skybridge.conf and run `sysctl --system`, or \
-         lower `connections`."
+         `net.netfilter.nf_conntrack_max = {wanted}` into /etc/sysctl.d/60-skybridge.conf, `nf_conntrack` into \
+         /etc/modules-load.d/skybridge.conf (or the value is lost at boot) and run `sysctl --system`; or lower `connections`."
     );
     Room::Refused { max, why }
 }

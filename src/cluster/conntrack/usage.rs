@@ -75,8 +75,6 @@ impl Usage {
                 "; since the last look {lost} packets were dropped and {early} connections given up for lack of room"
             );
         }
-        text += ". Raise `connections` of the cluster, or net.netfilter.nf_conntrack_max by sysctl; `conntrack -L` shows \
-                 whose connections they are.";
         Some(text)
     }
 }

@@ -12,6 +12,9 @@ use crate::config::types::ChildRoutes;
 use crate::ike::config::{ChildConfig, ChildLifetime, ChildName, StartPolicy};
 use crate::policy::{Proposal, ProposalError, SelectorError, SelectorSet, TrafficSelector};
 
+/// A traffic selector payload counts its selectors in one octet.
+const MOST_SELECTORS: usize = 255;
+
 /// What a child takes from its peer where it says nothing itself.
 pub(super) struct Inherited<'a> {
     pub(super) esp: &'a [Proposal],
@@ -108,7 +111,7 @@ fn selectors(
         );
         return SelectorSet::default();
     };
-    if texts.len() > 255 {
+    if texts.len() > MOST_SELECTORS {
         context.error(
             &at,
             "out-of-range",
@@ -146,6 +149,18 @@ fn selectors(
                 context.error(&at.index(index), "bad-selector", error, hint);
             }
         }
+    }
+    if found.len() > MOST_SELECTORS {
+        let message = format!(
+            "`{at}` has {} selectors with what the cluster told, and 255 can be negotiated",
+            found.len()
+        );
+        context.error(
+            &at,
+            "out-of-range",
+            message,
+            "set pod_cidrs or nodes in the cluster's table, or write prefixes".to_owned(),
+        );
     }
     SelectorSet::new(found)
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use crate::config::types::{Cluster, Discovered};
+use crate::config::types::{Cluster, Discovered, Part, Reference};
 
 /// The ranges of each configured cluster.
 #[derive(Debug, Default)]
 pub(crate) struct References {
     clusters: BTreeMap<String, Known>,
-    /// Clusters whose own word was asked for, since nothing was configured.
-    pub(crate) relied_on: Vec<String>,
+    /// Parts for which the cluster's own word was asked, since nothing was configured.
+    pub(crate) relied_on: Vec<Reference>,
 }
 
 #[derive(Debug)]
@@ -60,29 +60,31 @@ impl References {
             };
             return Err((format!("there is no cluster `{name}`"), hint));
         };
-        let (configured, discovered, key) = match part {
-            "services" => (&known.configured.services, &known.discovered.services, "service_cidrs"),
-            "pods" => (&known.configured.pods, &known.discovered.pods, "pod_cidrs"),
-            "nodes" => (&known.configured.nodes, &known.discovered.nodes, "nodes"),
+        let (part, key) = match part {
+            "services" => (Part::Services, "service_cidrs"),
+            "pods" => (Part::Pods, "pod_cidrs"),
+            "nodes" => (Part::Nodes, "nodes"),
             _ => {
                 let hint =
                     format!("write cluster:{name}/services, cluster:{name}/pods or cluster:{name}/nodes");
                 return Err((format!("`{part}` is no part of a cluster"), hint));
             }
         };
+        let (configured, discovered) = (known.configured.part(part), known.discovered.part(part));
         if !configured.is_empty() {
-            return Ok(Meaning::Ranges(configured.clone()));
+            return Ok(Meaning::Ranges(configured.to_vec()));
         }
         if !known.has_source {
             let hint = format!("set {key} in [clusters.{name}], or a source: kubernetes or objects");
-            return Err((format!("nobody says what the {part} of cluster `{name}` are"), hint));
+            return Err((format!("nobody says what cluster:{text} is"), hint));
         }
         let meaning = match discovered.is_empty() {
             true => Meaning::NotYet,
-            false => Meaning::Ranges(discovered.clone()),
+            false => Meaning::Ranges(discovered.to_vec()),
         };
-        if !self.relied_on.iter().any(|known| known == name) {
-            self.relied_on.push(name.to_owned());
+        let reference = Reference { cluster: name.to_owned(), part };
+        if !self.relied_on.contains(&reference) {
+            self.relied_on.push(reference);
         }
         Ok(meaning)
     }

@@ -178,8 +178,10 @@ fn a_kubeconfig_that_is_not_there_is_told() {
 }
 
 mod references {
+    use std::net::IpAddr;
+
     use super::*;
-    use crate::config::Discovered;
+    use crate::config::{Discovered, Part, Reference};
 
     const TEXT: &str = "[peers.office]\nremote = \"any\"\nlocal_id = \"a.example\"\nremote_id = \"b.example\"\n\
         auth = { psk_file = \"office.psk\" }\n[peers.office.children.lan]\nlocal = LOCAL\nremote = [\"192.168.10.0/24\"]\n\
@@ -224,7 +226,8 @@ mod references {
     fn a_clusters_ranges_stand_in_selectors_as_it_told_them_of_the_families_that_the_peer_has() {
         let config = loaded("[\"cluster:prod/services\", \"cluster:prod/pods\"]", "", told()).unwrap();
         assert_eq!(local(&config), ["172.16.0.0/16", "10.0.2.0/24"]);
-        assert_eq!(config.discovering, ["prod"]);
+        let parts: Vec<_> = config.discovering.iter().map(|one| (one.cluster.as_str(), one.part)).collect();
+        assert_eq!(parts, [("prod", Part::Services), ("prod", Part::Pods)]);
     }
 
     #[test]
@@ -239,7 +242,7 @@ mod references {
         let config = loaded("[\"cluster:prod/pods\"]", "", BTreeMap::new()).unwrap();
         assert!(config.peers[0].ike.children.is_empty());
         assert!(config.warnings.iter().any(|warning| warning.code == "not-yet-known"));
-        assert_eq!(config.discovering, ["prod"]);
+        assert_eq!(config.discovering, [Reference { cluster: "prod".to_owned(), part: Part::Pods }]);
     }
 
     #[test]
@@ -260,5 +263,15 @@ mod references {
         let (before, after) = (loaded(text, "", BTreeMap::new()).unwrap(), loaded(text, "", told()).unwrap());
         assert_eq!(before.diff(&after).changed.len(), 1);
         assert!(after.diff(&after).is_empty());
+    }
+
+    #[test]
+    fn more_selectors_than_can_be_negotiated_are_an_error() {
+        let mut many = told();
+        let nodes =
+            (0..300_u32).map(|number| IpAddr::from(std::net::Ipv4Addr::from(0x0a00_0100 + number)).into());
+        many.get_mut("prod").unwrap().nodes = nodes.collect();
+        let errors = loaded("[\"cluster:prod/nodes\"]", "", many).unwrap_err().to_string();
+        assert!(errors.contains("300 selectors"), "{errors}");
     }
 }
