@@ -176,6 +176,25 @@ impl Followed {
     }
 }
 
+/// Clusters that claim cluster addresses of one before them: their names, such a range, and whose it is.
+pub(super) fn overlaps<'a>(clusters: impl Iterator<Item = &'a Followed>) -> Vec<(&'a str, IpNet, &'a str)> {
+    let clusters: Vec<_> = clusters.collect();
+    let mut found: Vec<(&str, IpNet, &str)> = Vec::new();
+    for (place, later) in clusters.iter().enumerate() {
+        for first in clusters.iter().take(place) {
+            let theirs = &first.plan.service_cidrs;
+            let shared =
+                |range: &&IpNet| theirs.iter().any(|other| other.contains(*range) || range.contains(other));
+            let left_out = found.iter().any(|(name, ..)| *name == first.config.name);
+            if let Some(range) = later.plan.service_cidrs.iter().find(shared).filter(|_| !left_out) {
+                found.push((&later.config.name, *range, &first.config.name));
+                break;
+            }
+        }
+    }
+    found
+}
+
 fn watch(source: &ClusterSource) -> watch::Receiver<Observation> {
     match source {
         ClusterSource::Objects(path) => objects::watch(path.clone()),
@@ -195,5 +214,91 @@ async fn hand_over(
         if observations.send((name.clone(), observation)).await.is_err() || source.changed().await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        cluster::model::Inventory,
+        config::{Cluster, InternalLocal},
+    };
+
+    fn config(name: &str) -> Cluster {
+        Cluster {
+            name: name.to_owned(),
+            service_cidrs: Vec::new(),
+            pod_cidrs: Vec::new(),
+            nodes: Vec::new(),
+            services: ServiceMode::Translate,
+            source: Some(ClusterSource::Objects("/nonexistent/services.yaml".into())),
+            zone: None,
+            ping: true,
+            internal_local: InternalLocal::Cluster,
+            stale_after: Duration::from_secs(600),
+            connections: 4_096,
+        }
+    }
+
+    fn observation(range: &str) -> Observation {
+        let inventory = Inventory { service_cidrs: vec![range.parse().unwrap()], ..Inventory::default() };
+        let health = SourceHealth {
+            source: "https://10.0.0.1".to_owned(),
+            synced: true,
+            current_at: None,
+            problem: None,
+        };
+        Observation { inventory: Arc::new(inventory), health }
+    }
+
+    fn followed(name: &str, range: &str) -> Followed {
+        let (observations, _) = mpsc::channel(1);
+        let mut followed = Followed::start(config(name), observations);
+        assert!(followed.observe(observation(range)));
+        followed
+    }
+
+    #[tokio::test]
+    async fn what_is_known_of_a_cluster_survives_other_settings_and_not_another_source() {
+        let mut prod = followed("prod", "172.16.0.0/16");
+        let settings = Cluster { ping: false, stale_after: Duration::from_secs(60), ..config("prod") };
+        assert!(prod.reconfigure(&settings));
+        assert!(prod.synced() && !prod.wanted().ping);
+        let ranges = Cluster { service_cidrs: vec!["172.17.0.0/16".parse().unwrap()], ..config("prod") };
+        assert!(prod.reconfigure(&ranges));
+        assert_eq!(prod.wanted().plan.service_cidrs, ranges.service_cidrs);
+        let source = Some(ClusterSource::Objects("/nonexistent/other.yaml".into()));
+        assert!(!prod.reconfigure(&Cluster { source, ..config("prod") }));
+    }
+
+    #[tokio::test]
+    async fn an_observation_that_only_says_again_that_all_is_well_changes_nothing() {
+        let mut prod = followed("prod", "172.16.0.0/16");
+        let again = Observation { ..prod.observation.clone().unwrap() };
+        assert!(!prod.observe(again));
+    }
+
+    #[tokio::test]
+    async fn of_clusters_with_the_same_service_addresses_the_first_has_them() {
+        let [a, b, c] = [("a", "10.96.0.0/12"), ("b", "10.100.0.0/16"), ("c", "10.100.1.0/24")]
+            .map(|(n, r)| followed(n, r));
+        let found = overlaps([&a, &b, &c].into_iter());
+        let named: Vec<_> = found.iter().map(|(later, _, first)| (*later, *first)).collect();
+        assert_eq!(named, [("b", "a"), ("c", "a")]);
+        let d = followed("d", "172.16.0.0/16");
+        assert!(overlaps([&a, &d].into_iter()).is_empty());
+    }
+
+    #[tokio::test]
+    async fn selectors_are_made_of_ranges_that_the_source_told() {
+        let (observations, _) = mpsc::channel(1);
+        let mut prod = Followed::start(config("prod"), observations);
+        assert_eq!(prod.ranges_to_tell(), None, "nothing has been read yet");
+        prod.observe(observation("172.16.0.0/16"));
+        let told = prod.ranges_to_tell().unwrap();
+        assert_eq!(told.services, ["172.16.0.0/16".parse::<IpNet>().unwrap()]);
     }
 }

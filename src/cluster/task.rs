@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use ipnet::IpNet;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{MissedTickBehavior, interval},
@@ -15,7 +14,7 @@ use tokio::{
 use super::{
     conntrack::Usage,
     detect::{Action, Detector, Health, ProbeResult, Verdict},
-    followed::Followed,
+    followed::{self, Followed},
     keeper::{Keeper, Order, TableState},
     model::Observation,
     plan::Plan,
@@ -292,7 +291,7 @@ impl Task {
             // Nothing is known yet: what the kernel still has of before is better than nothing.
             return;
         }
-        let overlaps = self.overlaps();
+        let overlaps = followed::overlaps(self.followed.values());
         let clusters: Vec<_> = known
             .filter(|cluster| !overlaps.iter().any(|(later, ..)| *later == cluster.config.name))
             .map(Followed::wanted)
@@ -300,29 +299,6 @@ impl Task {
         let connections = translating().map(|cluster| cluster.config.connections).max().unwrap_or(0);
         let order = Order { wanted: Wanted { clusters }, connections };
         self.keeper.order((!order.wanted.clusters.is_empty()).then_some(order));
-    }
-
-    /// Clusters that claim cluster addresses of one before them: their names, such a range, and whose it is.
-    fn overlaps(&self) -> Vec<(&str, IpNet, &str)> {
-        let clusters: Vec<_> = self.followed.values().collect();
-        let mut found: Vec<(&str, IpNet, &str)> = Vec::new();
-        for (place, later) in clusters.iter().enumerate() {
-            for first in clusters.iter().take(place) {
-                let shared = later.plan.service_cidrs.iter().find(|range| {
-                    first
-                        .plan
-                        .service_cidrs
-                        .iter()
-                        .any(|other| other.contains(*range) || range.contains(other))
-                });
-                let left_out = found.iter().any(|(name, ..)| *name == first.config.name);
-                if let Some(range) = shared.filter(|_| !left_out) {
-                    found.push((&later.config.name, *range, &first.config.name));
-                    break;
-                }
-            }
-        }
-        found
     }
 
     fn look_at_connections(&mut self) {
@@ -365,7 +341,7 @@ impl Task {
             troubles.extend(table.failure.as_deref().map(trouble::of_table));
             troubles.extend(table.limit.as_deref().map(trouble::of_limit));
         }
-        let overlaps = self.overlaps();
+        let overlaps = followed::overlaps(self.followed.values());
         troubles
             .extend(overlaps.into_iter().map(|(name, range, first)| trouble::of_overlap(name, range, first)));
         let usage = self.usage.as_ref();
