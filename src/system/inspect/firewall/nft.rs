@@ -5,13 +5,17 @@ use serde_json::Value;
 
 use super::model::{Chain, Family, Hook, Match, Rule, Ruleset, Verdict};
 
+/// The table of Services. It refuses nothing but what goes to cluster addresses, by sets that are not looked into.
+const OWN_TABLE: (Family, &str) = (Family::Inet, "skybridge");
+
 pub(super) fn parse(octets: &[u8]) -> Result<Ruleset, String> {
     let value: Value = serde_json::from_slice(octets).map_err(|error| format!("nft's output: {error}"))?;
     let items = value.get("nftables").and_then(Value::as_array).ok_or("nft's output has no rules")?;
     let mut ruleset = Ruleset { tool: "nftables", chains: Vec::new() };
     for item in items {
         if let Some(chain) = item.get("chain") {
-            ruleset.chains.extend(parse_chain(chain));
+            let chain = parse_chain(chain);
+            ruleset.chains.extend(chain.filter(|chain| (chain.family, &*chain.table) != OWN_TABLE));
         }
     }
     for item in items {

@@ -135,3 +135,30 @@ fn garbage_is_an_error_or_nothing() {
     assert!(nft::parse(br#"{"nftables":[{"chain":1},{"rule":{"expr":[1]}}, 5]}"#).unwrap().chains.is_empty());
     assert!(iptables::parse(":\n-A \n-A FORWARD\n-A X -i", Family::V6).chains.is_empty());
 }
+
+/// What the kernel lists of the table of Services, as far as this machine's own packets pass it.
+const SERVICES: &str = r#"{"nftables": [
+{"metainfo": {"version": "1.0.6", "release_name": "Lester Gooch #5", "json_schema_version": 1}},
+{"table": {"family": "inet", "name": "skybridge", "handle": 1}},
+{"set": {"family": "inet", "name": "ranges4", "table": "skybridge", "type": "ipv4_addr", "handle": 1, "comment": "What is no Service here is refused", "flags": ["interval"]}},
+{"chain": {"family": "inet", "table": "skybridge", "name": "refusal", "handle": 3}},
+{"chain": {"family": "inet", "table": "skybridge", "name": "remember", "handle": 4}},
+{"chain": {"family": "inet", "table": "skybridge", "name": "sent", "handle": 5, "type": "filter", "hook": "output", "prio": -99, "policy": "accept"}},
+{"rule": {"family": "inet", "table": "skybridge", "chain": "refusal", "handle": 6, "expr": [{"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": "tcp"}}, {"reject": {"type": "tcp reset"}}]}},
+{"rule": {"family": "inet", "table": "skybridge", "chain": "refusal", "handle": 8, "expr": [{"reject": {"type": "icmpx", "expr": "port-unreachable"}}]}},
+{"rule": {"family": "inet", "table": "skybridge", "chain": "sent", "handle": 9, "expr": [{"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": "new"}}, {"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "daddr"}}, "right": "@ranges4"}}, {"goto": {"target": "refusal"}}]}},
+{"rule": {"family": "inet", "table": "skybridge", "chain": "sent", "handle": 11, "expr": [{"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": "new"}}, {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dnat"}}, {"jump": {"target": "remember"}}]}}
+]}"#;
+
+/// Verdicts on the uplink's IKE packets, by chain.
+fn of_ike(ruleset: &Ruleset) -> Vec<Outcome> {
+    let ike = Probe { from: None, to: Some("eth0"), source: None, destination: None, udp_port: Some(500) };
+    ruleset.base_chains(Hook::Output, Family::V4).map(|chain| ruleset.walk(chain, &ike)).collect()
+}
+
+#[test]
+fn our_own_table_is_no_firewall() {
+    assert_eq!(of_ike(&nft::parse(SERVICES.as_bytes()).unwrap()), []);
+    let someones = SERVICES.replace("skybridge", "theirs");
+    assert!(matches!(of_ike(&nft::parse(someones.as_bytes()).unwrap())[..], [Outcome::MaybeDrop(_)]));
+}
