@@ -100,17 +100,26 @@ pub(super) fn whole(text: &mut String, frame: &Frame) {
 /// ranges.
 pub(super) fn difference(text: &mut String, from: &Frame, to: &Frame) {
     nets(text, from, to);
-    write(text, &to.sticky.difference(&from.sticky).map(|seconds| remember(*seconds)).collect::<Vec<_>>());
+    for chain in to.sticky.difference(&from.sticky).map(|seconds| remember(*seconds)) {
+        declare(text, &chain);
+        // It may be left from a Service of before.
+        let _ = writeln!(text, "flush chain {TABLE} {}", chain.name);
+        fill(text, &chain);
+    }
 }
 
 fn write(text: &mut String, chains: &[Chain]) {
-    for chain in chains {
-        let _ = writeln!(text, "add chain {TABLE} {} {{ {} }}", chain.name, chain.head);
-    }
-    for chain in chains {
-        for rule in &chain.rules {
-            let _ = writeln!(text, "add rule {TABLE} {} {rule}", chain.name);
-        }
+    chains.iter().for_each(|chain| declare(text, chain));
+    chains.iter().for_each(|chain| fill(text, chain));
+}
+
+fn declare(text: &mut String, chain: &Chain) {
+    let _ = writeln!(text, "add chain {TABLE} {} {{ {} }}", chain.name, chain.head);
+}
+
+fn fill(text: &mut String, chain: &Chain) {
+    for rule in &chain.rules {
+        let _ = writeln!(text, "add rule {TABLE} {} {rule}", chain.name);
     }
 }
 

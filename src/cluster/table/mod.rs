@@ -364,13 +364,14 @@ fn stale(former: Option<&Image>, now: &Image) -> Vec<Stale> {
     stale
 }
 
-/// Endpoints that clients may stay with, and that are no more: by cluster address and port.
+/// Endpoints that clients may stay with, and that are no more: by cluster address and port. Where clients no longer
+/// stay, all are: should they do so again, nobody may be remembered from before.
 fn gone(former: Option<&Image>, now: &Image) -> BTreeSet<(image::Key, Target)> {
     let Some(former) = former else { return BTreeSet::new() };
     let sticky = former.fronts.iter().filter(|(key, front)| text::remembers(key.0) && front.sticky.is_some());
     sticky
         .flat_map(|(key, front)| {
-            let left = now.fronts.get(key).map(|front| &front.targets);
+            let left = now.fronts.get(key).filter(|front| front.sticky.is_some()).map(|front| &front.targets);
             let gone = move |target: &&Target| left.is_none_or(|left| !left.contains(target));
             front.targets.iter().filter(gone).map(|target| (*key, *target))
         })
