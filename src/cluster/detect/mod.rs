@@ -419,6 +419,11 @@ impl Detector {
         if code == Code::RepliesLost && !tracked.failed_after_well(now) {
             return;
         }
+        let well = case.service.all_answered() && case.endpoints.all_answered();
+        if code == Code::Refused && well && !tracked.refused_after_well(now) {
+            tracked.refusals = 0;
+            return;
+        }
         tracked.next_round = Some(now + REST);
         self.settle(now, end, code, certainty, Some((&round, &case)));
     }

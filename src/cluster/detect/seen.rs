@@ -231,6 +231,7 @@ impl Detector {
         tracked.fail(at, connection.first_at, flow.client);
         tracked.refused += 1;
         tracked.refusals = tracked.refusals.saturating_add(1);
+        tracked.last_refused_syn = Some(connection.last_at);
         let evidence = Evidence { reporter, ..tracked.evidence() };
         let several = tracked.refusals >= 2;
         self.wind(at);

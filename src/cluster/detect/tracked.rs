@@ -58,6 +58,8 @@ pub(super) struct Tracked {
     settled_at: Option<Instant>,
     /// The last SYN of a connection that counts as failed.
     pub(super) last_silent_syn: Option<Instant>,
+    /// The SYN that was last refused.
+    pub(super) last_refused_syn: Option<Instant>,
 }
 
 impl Tracked {
@@ -86,6 +88,7 @@ impl Tracked {
             well_at: None,
             settled_at: None,
             last_silent_syn: None,
+            last_refused_syn: None,
         }
     }
 
@@ -169,6 +172,12 @@ impl Tracked {
         }
         self.settled_at = Some(now);
         false
+    }
+
+    /// Whether clients are still refused after a round found nothing wrong. The first such round is noted.
+    pub(super) fn refused_after_well(&mut self, now: Instant) -> bool {
+        let well_at = *self.well_at.get_or_insert(now);
+        self.last_refused_syn.is_some_and(|syn| syn > well_at)
     }
 
     /// Whether clients still get no answer a while after a round found nothing wrong. The first such round is noted.

@@ -408,3 +408,16 @@ fn where_probes_stick_to_one_endpoint_only_other_services_tell_whether_replies_a
     assert!(world.codes().iter().all(|(_, code)| *code == Code::RepliesLost), "{:?}", world.codes());
     assert!(!world.events.is_empty());
 }
+
+#[test]
+fn clients_that_are_refused_even_though_all_probes_answer_are_refused_on_the_way() {
+    let mut world = World::new(ServiceMode::Route, |_, _| OK);
+    for _ in 0..10 {
+        let client = world.client();
+        world.syn(client, MYSQL);
+        world.seconds(0.001);
+        world.reset(end(MYSQL), client);
+        world.seconds(5.0);
+    }
+    assert_eq!(world.only().code, Code::Refused);
+}

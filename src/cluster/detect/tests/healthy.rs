@@ -116,6 +116,37 @@ fn a_short_outage_is_not_taken_for_lost_replies() {
     assert!(world.events.is_empty());
 }
 
+/// Clients whose connects are refused at once.
+fn refused(world: &mut World, clients: usize) {
+    for _ in 0..clients {
+        let client = world.client();
+        world.syn(client, MYSQL);
+        world.seconds(0.001);
+        world.reset(end(MYSQL), client);
+        world.seconds(0.3);
+    }
+}
+
+#[test]
+fn a_pod_that_restarts_in_place_is_not_taken_for_a_refusal_on_the_way() {
+    for mode in [ServiceMode::Route, ServiceMode::Translate] {
+        let mut world = all_well(mode);
+        for _ in 0..3 {
+            refused(&mut world, 2);
+            world.seconds(5.0);
+            assert!(!world.probes.is_empty());
+            (0..30).for_each(|_| {
+                world.connect(MYSQL);
+                world.seconds(1.0);
+            });
+        }
+        // And once nobody comes for a while.
+        refused(&mut world, 3);
+        world.seconds(100.0);
+        assert!(world.events.is_empty(), "{:?}", world.codes());
+    }
+}
+
 #[test]
 fn lost_sightings_accuse_nobody() {
     let mut world = World::routed_without_fix();
