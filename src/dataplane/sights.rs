@@ -39,7 +39,8 @@ pub struct Sightings {
 }
 
 impl Sightings {
-    /// A queue of this length, switched off. What does not fit is counted as `sightings_lost`.
+    /// A queue of this length, switched off. What does not fit is counted as `sightings_lost`, and
+    /// datagrams above the worker's rate as `sightings_held_back`.
     #[must_use]
     pub fn channel(room: usize) -> (Self, mpsc::Receiver<Sighting>) {
         let (sender, receiver) = mpsc::channel(room.max(1));
@@ -107,8 +108,10 @@ impl Sights {
         let Some(to) = &self.to else { return };
         let Some(sighting) = Sighting::of(Instant::now(), way, octets, view) else { return };
         let sighting = if refused { sighting.refused() } else { sighting };
-        let admitted = !matches!(sighting.what, Sighted::Udp { .. }) || self.datagrams.allow(now);
-        let counter = if admitted && to.sender.try_send(sighting).is_ok() {
+        let counter = if matches!(sighting.what, Sighted::Udp { .. }) && !self.datagrams.allow(now) {
+            // Not lost: nobody who waits for an answer by TCP has to begin anew for it.
+            &counters.sightings_held_back
+        } else if to.sender.try_send(sighting).is_ok() {
             &counters.sightings
         } else {
             &counters.sightings_lost

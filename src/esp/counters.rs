@@ -150,6 +150,8 @@ pub struct DataCounters {
     pub sightings: AtomicU64,
     /// Headers for the fault detector that were lost because there were too many.
     pub sightings_lost: AtomicU64,
+    /// Headers of UDP datagrams that the fault detector was not told of because so many flows began at once.
+    pub sightings_held_back: AtomicU64,
 }
 
 impl DataCounters {
@@ -200,11 +202,12 @@ impl DataCounters {
             &self.reports_lost,
             &self.sightings,
             &self.sightings_lost,
+            &self.sightings_held_back,
         ]
     }
 }
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "tun_received",
     "tun_sent",
     "tun_writes",
@@ -223,6 +226,7 @@ const NAMES: [&str; 18] = [
     "reports_lost",
     "sightings",
     "sightings_lost",
+    "sightings_held_back",
 ];
 
 #[cfg(test)]
