@@ -212,6 +212,22 @@ fn cases() -> Vec<(&'static str, String, &'static str)> {
             ]),
             "different `remote_id`s",
         ),
+        (
+            "missing-file",
+            PEER.to_owned() + "[clusters.prod]\nkubernetes = { kubeconfig = ⟦\"none\" }\n",
+            "ServiceAccount",
+        ),
+        (
+            "unreachable-services",
+            PEER.to_owned() + "[clusters.prod]\nobjects = \"s.yaml\"\nservice_cidrs = [⟦\"172.20.0.0/16\"]\n",
+            "\"172.20.0.0/16\" to `local`",
+        ),
+        (
+            "not-yet-known",
+            with("local", "local = [\"172.16.0.0/16\", ⟦\"cluster:prod/pods\"]")
+                + "[clusters.prod]\nobjects = \"s.yaml\"\n",
+            "as soon as it is known",
+        ),
     ]
 }
 
