@@ -32,6 +32,27 @@ pub fn class(endpoints: usize) -> u32 {
     }
 }
 
+/// What decides which endpoints a slot would rather have: slots of the same number here like the same ones.
+///
+/// The kernel scales a flow's hash to the number of slots, so that each slot of a class is a block of neighbours in
+/// each greater class. When a Service grows into the next class, flows stay where they are as far as the slots of a
+/// block like what the smaller class's slot liked. But the more slots like the same, the more of them move at each
+/// change within the class, and so they go their own ways one after the other with the endpoints that come.
+/// Only from 5,040 endpoints to more, everything is given out anew.
+fn liking(slot: u32, slots: u32, endpoints: usize) -> u64 {
+    let own = u64::from(slot);
+    let (coarse, first, last) = match slots {
+        60 => (12, usize::MAX, usize::MAX),
+        420 => (12, 8, 20),
+        2520 => (420, usize::MAX, usize::MAX),
+        5040 => (420, 316, 632),
+        _ => return own,
+    };
+    // Not by what the slots like, so that neighbours part at different times.
+    let leaves = first.saturating_add((mix(!own) % (last - first).max(1) as u64) as usize);
+    if endpoints > leaves { own } else { own * coarse / u64::from(slots) }
+}
+
 /// Gives `slots` slots to the endpoints; each element is an index into `endpoints`. Empty if there are none.
 ///
 /// Endpoints are expected to differ. With more endpoints than slots, some get none. Takes some ten milliseconds for 300
@@ -47,7 +68,8 @@ pub fn assign(endpoints: &[(IpAddr, u16)], slots: u32) -> Vec<u32> {
     for (place, bidder) in bidders.iter_mut().enumerate() {
         bidder.room = share + usize::from(place < longer);
     }
-    let mut looking: Vec<Seeker> = (0..slots).rev().map(Seeker::new).collect();
+    let mut looking: Vec<Seeker> =
+        (0..slots).rev().map(|slot| Seeker::new(slot, mix(liking(slot, slots, endpoints.len())))).collect();
     while let Some(mut seeker) = looking.pop() {
         // There is room for every slot, so that none comes to the end of the bidders.
         while let Some((place, score)) = seeker.next(&bidders) {
@@ -109,8 +131,8 @@ struct Seeker {
 }
 
 impl Seeker {
-    fn new(slot: u32) -> Self {
-        Self { slot, hash: mix(u64::from(slot)), asked: None }
+    fn new(slot: u32, hash: u64) -> Self {
+        Self { slot, hash, asked: None }
     }
 
     /// The place of the endpoint that it likes best of those not asked yet, and how much they like each other.
