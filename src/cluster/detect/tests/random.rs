@@ -72,6 +72,7 @@ proptest! {
         outcomes in prop::collection::vec(0u8..5, 1..20),
     ) {
         let mut world = World::new(ServiceMode::Route, |_, _| OK);
+        let mut mode = Some(ServiceMode::Route);
         let mut told = Vec::new();
         let mut probes = 0usize;
         for step in steps {
@@ -106,13 +107,15 @@ proptest! {
                 }
                 Step::Wait(millis) => world.now += Duration::from_millis(u64::from(millis)),
                 Step::Replan(kind) => {
-                    let mut clusters = vec![watched(if kind == 3 { ServiceMode::Translate } else { ServiceMode::Route })];
-                    if kind == 1 {
-                        clusters.clear();
-                    }
-                    let reset = kind == 1 || kind == 3;
-                    world.detector.set_plan(world.now, clusters);
-                    if reset {
+                    let before = mode;
+                    mode = match kind {
+                        1 => None,
+                        3 => Some(ServiceMode::Translate),
+                        _ => Some(ServiceMode::Route),
+                    };
+                    world.detector.set_plan(world.now, mode.map(watched).into_iter().collect());
+                    // Another way of reaching Services starts anew, there and back.
+                    if mode != before {
                         told.clear();
                     }
                 }
