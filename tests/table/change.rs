@@ -129,7 +129,22 @@ fn affinity() -> Result<(), LabError> {
     ensure(second != first && second.starts_with("10.0.2."), format!("{second} after {first}"))?;
     // Its old endpoint comes back, and it stays where it is now.
     world.apply(&wanted(Mode::Translate, frontends(&[21, 22, 23, 24])))?;
-    same(&pod(&who(&world, CLIENT, vip(1, true))?), &second)
+    same(&pod(&who(&world, CLIENT, vip(1, true))?), &second)?;
+    // Switched off, on again when its endpoint is gone: nobody is sent there, and the rules are there once.
+    let without = |pods: &[u8]| {
+        let mut all = frontends(pods);
+        all.iter_mut().for_each(|frontend| frontend.affinity = None);
+        all
+    };
+    let last: u8 = second.rsplit('.').next().unwrap().parse().unwrap();
+    let left: Vec<u8> = [21, 22, 23, 24].into_iter().filter(|n| *n != last).collect();
+    world.apply(&wanted(Mode::Translate, without(&[21, 22, 23, 24])))?;
+    world.apply(&wanted(Mode::Translate, without(&left)))?;
+    world.apply(&wanted(Mode::Translate, frontends(&left)))?;
+    let third = pod(&who(&world, CLIENT, vip(1, true))?);
+    ensure(third != second && third.starts_with("10.0.2."), format!("{third} after {second}"))?;
+    let rules = world.list()?.matches("update @clients4").count();
+    ensure(rules == 3, format!("{rules} rules remember clients"))
 }
 
 fn affinity_ends() -> Result<(), LabError> {
