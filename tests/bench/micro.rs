@@ -1,5 +1,5 @@
 //! What single steps of the data path cost: seal and open beside the bare AEAD, trains, the replay window,
-//! and the lookups. `cargo bench --bench micro`, with a part of a name behind `--` to pick some.
+//! the lookups, and the choice of endpoints. `cargo bench --bench micro`, with a part of a name behind `--` to pick some.
 //!
 //! First comes a table of what ESP adds to the AEAD: both in turn, train by train, the best of many each, so
 //! that other load on the machine shows in neither.
@@ -7,6 +7,7 @@
 
 use std::{
     hint::black_box,
+    net::Ipv4Addr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,6 +15,12 @@ use std::{
 use criterion::{BenchmarkId, Criterion, Throughput};
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use skybridge::{
+    cluster::{
+        model::{
+            Endpoint, Inventory, Protocol, Service, ServiceId, ServiceKind, ServicePort, Slice, SlicePort,
+        },
+        select::{self, Scope},
+    },
     crypto::{DirectionKeys, EspSuite, Secret},
     dataplane::{
         batch::{Offload, PartialChecksum, Segmentation},
@@ -458,6 +465,49 @@ fn lookup(c: &mut Criterion) {
     c.bench_function("lookup/parse a packet", |b| b.iter(|| InnerPacket::parse(black_box(&octets))));
 }
 
+/// So many Services with four endpoints each.
+fn inventory(count: u32) -> Inventory {
+    let id = |n: u32| ServiceId { namespace: "default".to_owned(), name: format!("service-{n}") };
+    let service = |n: u32| Service {
+        id: id(n),
+        kind: ServiceKind::ClusterIp,
+        cluster_ips: vec![Ipv4Addr::from(0xac10_0001 + n).into()],
+        ports: vec![ServicePort { name: "http".to_owned(), protocol: Protocol::Tcp, port: 80 }],
+        affinity: None,
+        internal_local: false,
+        distribution: None,
+    };
+    let endpoint = |n: u32, m: u32| Endpoint {
+        addresses: vec![Ipv4Addr::from(0x0a00_0001 + n * 4 + m).into()],
+        ready: true,
+        serving: true,
+        terminating: false,
+        node: Some(format!("node-{m}")),
+        zone: None,
+        zone_hints: Vec::new(),
+        node_hints: Vec::new(),
+        pod: Some(format!("service-{n}-{m}")),
+    };
+    let slice = |n: u32| Slice {
+        id: ("default".to_owned(), format!("service-{n}-abcde")),
+        service: Some(id(n)),
+        ports: vec![SlicePort { name: "http".to_owned(), protocol: Protocol::Tcp, port: Some(8080) }],
+        endpoints: (0..4).map(|m| endpoint(n, m)).collect(),
+    };
+    Inventory {
+        services: (0..count).map(|n| (id(n), Arc::new(service(n)))).collect(),
+        slices: (0..count).map(|n| (slice(n).id, Arc::new(slice(n)))).collect(),
+        ..Inventory::default()
+    }
+}
+
+fn services(c: &mut Criterion) {
+    let all = inventory(5_000);
+    c.bench_function("services/plan for 5,000 with 20,000 endpoints", |b| {
+        b.iter_with_large_drop(|| select::plan(black_box(&all), &Scope::default()));
+    });
+}
+
 fn main() {
     if !std::env::args().any(|argument| argument == "--list" || argument == "--test") {
         overhead();
@@ -467,7 +517,7 @@ fn main() {
         .warm_up_time(Duration::from_millis(50))
         .measurement_time(Duration::from_millis(150))
         .configure_from_args();
-    for part in [bare, seal, open, replay, supers, lookup] {
+    for part in [bare, seal, open, replay, supers, lookup, services] {
         part(&mut criterion);
     }
     criterion.final_summary();

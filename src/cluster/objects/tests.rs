@@ -421,30 +421,6 @@ async fn what_changes_is_published_until_nobody_listens() {
     seen.wait_for(|one| one.inventory.services[&id].ports[0].port == 83).await.unwrap();
 }
 
-/// `cargo test --release --lib cluster::objects -- --ignored --nocapture` tells how long it takes.
-#[test]
-#[ignore = "a measurement"]
-fn five_thousand_services() {
-    let whole = recorded("kubectl-svc-endpointslices-all.yaml");
-    let item = |kind: &str| {
-        let all = whole.split("\n- ").filter(|item| item.contains(&format!("  kind: {kind}\n")));
-        all.max_by_key(|item| item.contains("name: many")).unwrap().to_owned()
-    };
-    let (service, slice) = (item("Service"), item("EndpointSlice"));
-    let mut text = "apiVersion: v1\nitems:\n".to_owned();
-    for n in 0..5000 {
-        text += &format!("- {}\n", service.replace("name: many", &format!("name: many{n}")));
-        for m in 0..2 {
-            text += &format!("- {}\n", slice.replace("  name: many-", &format!("  name: many{n}-{m}-")));
-        }
-    }
-    text += "kind: List\n";
-    let started = std::time::Instant::now();
-    let parsed = parse::parse(text.as_bytes()).unwrap();
-    println!("{:?} for {} octets, {:?}", started.elapsed(), text.len(), counts(&parsed.inventory));
-    println!("{}", parsed.odd);
-}
-
 #[test]
 fn the_seeds_of_the_fuzz_target_are_taken() {
     let folder = format!("{}/tests/fuzz/seeds/objects", env!("CARGO_MANIFEST_DIR"));
