@@ -106,9 +106,12 @@ fn loss(inside: &Entered) -> Result<(), LabError> {
     flows(&stream, 2_000, PATIENCE)?;
     let report = stream.stop()?;
     ensure(report.lost() > 0 && report.received * 10 > report.sent * 8, format!("{report:?}"))?;
-    let speed = tcp::throughput(&pair.lab.client, &pair.lab.pod, ip(POD), Duration::from_secs(1))?;
-    ensure(speed > 0.0, "no TCP under loss")?;
+    let transfer = tcp::Transfer::start(&pair.lab.client, &pair.lab.pod, ip(POD))?;
+    until("TCP gets through the loss", RECOVERY, || {
+        Ok(if transfer.received() > 0 { Ok(()) } else { Err("nothing came".to_owned()) })
+    })?;
     pair.lab.internet.nft(nat::CLEAR)?;
+    transfer.stop()?;
     pair.reach(PATIENCE)
 }
 
