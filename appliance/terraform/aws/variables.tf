@@ -1,0 +1,181 @@
+# Inputs. What concerns the appliance itself comes first, then its network, then the cluster.
+
+variable "name" {
+  description = "Name of the appliance and prefix of everything that belongs to it."
+  type        = string
+  default     = "skybridge"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,31}$", var.name))
+    error_message = "A name has up to 32 small letters, digits and '-', and starts with a letter."
+  }
+}
+
+variable "image_id" {
+  description = "AMI of the appliance image (README.md: how to import it)."
+  type        = string
+
+  validation {
+    condition     = startswith(var.image_id, "ami-")
+    error_message = "An AMI's identifier starts with ami-."
+  }
+}
+
+variable "instance_type" {
+  description = "Type of the instance: x86-64 with UEFI, as the image."
+  type        = string
+  default     = "c7i.large"
+}
+
+variable "config" {
+  description = "Text of /etc/skybridge/skybridge.toml."
+  type        = string
+  sensitive   = true
+}
+
+variable "secrets" {
+  description = "Files beside the configuration, by name: pre-shared keys, private keys, a kubeconfig."
+  type        = map(string)
+  default     = {}
+  sensitive   = true
+}
+
+variable "ssh_public_keys" {
+  description = "Public keys that may log in by SSH, where ssh_cidrs lets them in."
+  type        = list(string)
+  default     = []
+}
+
+variable "iam_instance_profile" {
+  description = "Instance profile, for what else runs on the instance. Skybridge needs none."
+  type        = string
+  default     = null
+}
+
+variable "tags" {
+  description = "Tags of every resource."
+  type        = map(string)
+  default     = {}
+}
+
+variable "subnet_id" {
+  description = "Subnet of the appliance: one whose table leads to an internet gateway."
+  type        = string
+}
+
+variable "private_ip" {
+  description = "The appliance's address in the subnet. Null: AWS chooses."
+  type        = string
+  default     = null
+}
+
+variable "peer_cidrs" {
+  description = "Networks that may speak IKE and ESP to the appliance. Offices behind a carrier's NAT need 0.0.0.0/0: peers prove who they are by key."
+  type        = list(string)
+  default     = ["0.0.0.0/0"]
+
+  validation {
+    condition     = length(var.peer_cidrs) > 0 && alltrue([for cidr in var.peer_cidrs : can(cidrnetmask(cidr))])
+    error_message = "At least one IPv4 network, such as 0.0.0.0/0."
+  }
+}
+
+variable "ike_ports" {
+  description = "UDP ports of IKE and of ESP in UDP, as the configuration has them."
+  type        = list(number)
+  default     = [500, 4500]
+
+  validation {
+    condition     = alltrue([for port in var.ike_ports : port >= 1 && port <= 65535 && floor(port) == port])
+    error_message = "A port is a whole number from 1 to 65535."
+  }
+}
+
+variable "icmp_cidrs" {
+  description = "Networks that may send ICMP to the appliance (ping, and errors that are not part of a known flow)."
+  type        = list(string)
+  default     = ["0.0.0.0/0"]
+
+  validation {
+    condition     = alltrue([for cidr in var.icmp_cidrs : can(cidrnetmask(cidr))])
+    error_message = "Each entry must be an IPv4 network such as 198.51.100.0/24."
+  }
+}
+
+variable "ssh_cidrs" {
+  description = "Networks that may log in by SSH. None by default; 0.0.0.0/0 is refused."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for cidr in var.ssh_cidrs : can(cidrnetmask(cidr)) && !endswith(cidr, "/0")])
+    error_message = "Each entry must be an IPv4 network such as 198.51.100.0/24, and not the whole internet."
+  }
+}
+
+variable "mode" {
+  description = "How Services are reached, as `services` in the configuration: translate, translate-and-masquerade or route."
+  type        = string
+  default     = "translate"
+
+  validation {
+    condition     = contains(["translate", "translate-and-masquerade", "route"], var.mode)
+    error_message = "The mode is translate, translate-and-masquerade or route."
+  }
+}
+
+variable "office_cidrs" {
+  description = "Networks of the offices behind the tunnels."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.office_cidrs) > 0 && alltrue([for cidr in var.office_cidrs : can(cidrnetmask(cidr))])
+    error_message = "At least one IPv4 network, such as 192.168.10.0/24."
+  }
+}
+
+variable "cluster_cidrs" {
+  description = "Subnets of nodes and Pods that may open connections to the offices. Not used with translate-and-masquerade."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for cidr in var.cluster_cidrs : can(cidrnetmask(cidr))])
+    error_message = "Each entry must be an IPv4 network such as 10.0.1.0/24."
+  }
+}
+
+variable "route_table_ids" {
+  description = "Route tables of every node and Pod subnet, by a name of your choice. They get a route to each office. Not used with translate-and-masquerade."
+  type        = map(string)
+  default     = {}
+}
+
+variable "cluster_security_group_ids" {
+  description = "Security groups of nodes and Pods, by a name of your choice. They get a rule for the offices' networks (for the appliance with translate-and-masquerade)."
+  type        = map(string)
+  default     = {}
+}
+
+variable "service_cidrs" {
+  description = "Ranges of the cluster's Services. Used with route only."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for cidr in var.service_cidrs : can(cidrnetmask(cidr))])
+    error_message = "Each entry must be an IPv4 network such as 172.16.0.0/16."
+  }
+}
+
+variable "service_next_hop" {
+  description = "Network interface of the node that takes the Services' packets, with its source/destination check off. Used with route only."
+  type        = string
+  default     = null
+}
+
+variable "appliance_route_table_id" {
+  description = "Route table of the appliance's subnet, which gets the route to the Services. Used with route only."
+  type        = string
+  default     = null
+}

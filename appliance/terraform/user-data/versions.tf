@@ -1,0 +1,5 @@
+# What this module needs: no provider, only the language.
+
+terraform {
+  required_version = ">= 1.6.0"
+}
