@@ -6,7 +6,7 @@ export SKYBRIDGE_PYTHON := $(CURDIR)/target/python/bin/python
 CARGO ?= cargo
 FUZZ_SECONDS ?= 5
 
-.PHONY: help build demo test test-long bench lint doc fuzz clean
+.PHONY: help build demo test test-long bench lint doc fuzz clean terraform-check
 
 help:
 	@echo "make demo       two daemons join a simulated office and cloud; every check is a row"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-long  the same with 10,000 seeds, soak and long fuzzing"
 	@echo "make bench      Skybridge beside other tunnels and plain routing; writes docs/performance.*"
 	@echo "make lint       format, clippy with warnings denied, documentation"
+	@echo "make terraform-check  the modules of appliance/terraform, with Terraform and without a cloud"
 	@echo "make fuzz       every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds"
 
 build:
@@ -48,6 +49,11 @@ lint:
 fuzz:
 	@tests/setup.sh test
 	tests/fuzz/run.sh $(FUZZ_SECONDS)
+
+terraform-check:
+	@tests/setup.sh terraform
+	@[ -x target/release/skybridge ] || [ -x target/debug/skybridge ] || $(CARGO) build --locked
+	target/terraform/python/bin/python tests/terraform/check.py
 
 clean:
 	$(CARGO) clean

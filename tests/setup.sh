@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what `make demo`, `make test` or `make bench` needs on Debian or Ubuntu, and nothing that is there.
-#   setup.sh build|demo|test|bench
+#   setup.sh build|demo|test|bench|terraform
 # Prints the folder to put before PATH if cargo had to be installed (nothing otherwise).
 set -eu
 
@@ -25,6 +25,10 @@ need() { # need PACKAGE PROGRAM-OR-FILE
 
 need gcc cc
 need libc6-dev /usr/include/stdio.h
+if [ "$want" = terraform ]; then
+    need python3 python3
+    need python3-venv /usr/share/doc/python3-venv
+fi
 case $want in
 demo | test) need nftables nft ;;
 esac
@@ -105,4 +109,19 @@ if [ "$want" = test ] && ! target/python/bin/python -c 'import scapy' 2>/dev/nul
     mkdir -p target
     python3 -m venv target/python >&2
     target/python/bin/pip install -q --disable-pip-version-check scapy==2.6.1 cryptography >&2
+fi
+
+# Terraform itself and what checks the modules, and the packages that the providers' schemas are read from.
+if [ "$want" = terraform ]; then
+    stamp=target/terraform/installed
+    if ! cat tests/terraform/requirements.txt tests/terraform/packages.txt | cmp -s - "$stamp"; then
+        say "installing what checks the Terraform modules into target/terraform"
+        rm -rf target/terraform
+        mkdir -p target/terraform/packages
+        python3 -m venv target/terraform/python >&2
+        target/terraform/python/bin/pip install -q --disable-pip-version-check -r tests/terraform/requirements.txt >&2
+        target/terraform/python/bin/pip download -q --disable-pip-version-check --no-deps --only-binary :all: \
+            -d target/terraform/packages -r tests/terraform/packages.txt >&2
+        cat tests/terraform/requirements.txt tests/terraform/packages.txt > "$stamp"
+    fi
 fi
