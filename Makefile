@@ -6,7 +6,7 @@ export SKYBRIDGE_PYTHON := $(CURDIR)/target/python/bin/python
 CARGO ?= cargo
 FUZZ_SECONDS ?= 5
 
-.PHONY: help build demo test test-long bench lint doc fuzz clean terraform-check
+.PHONY: help build demo test test-long bench lint doc fuzz clean terraform-check ansible-lint ansible-test
 
 help:
 	@echo "make demo       two daemons join a simulated office and cloud; every check is a row"
@@ -15,6 +15,8 @@ help:
 	@echo "make bench      Skybridge beside other tunnels and plain routing; writes docs/performance.*"
 	@echo "make lint       format, clippy with warnings denied, documentation"
 	@echo "make terraform-check  the modules of appliance/terraform, with Terraform and without a cloud"
+	@echo "make ansible-lint     the collection's lint, its examples through skybridge check, its files through their servers"
+	@echo "make ansible-test     its plays on booted Debian 12 and 13, from nothing to traffic to nothing (slow)"
 	@echo "make fuzz       every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds"
 
 build:
@@ -54,6 +56,15 @@ terraform-check:
 	@tests/setup.sh terraform
 	@[ -x target/release/skybridge ] || [ -x target/debug/skybridge ] || $(CARGO) build --locked
 	target/terraform/python/bin/python tests/terraform/check.py
+
+ansible-lint:
+	@[ -x target/release/skybridge ] || [ -x target/debug/skybridge ] || $(CARGO) build --locked
+	tests/ansible/lint.sh
+
+ansible-test:
+	@tests/setup.sh ansible
+	tests/ansible/link.sh
+	target/ansible-venv/bin/python tests/ansible/play.py $(ANSIBLE_SUITES)
 
 clean:
 	$(CARGO) clean
