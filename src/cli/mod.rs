@@ -8,6 +8,7 @@
 mod check;
 mod demo;
 mod genkey;
+mod man;
 mod output;
 mod remote;
 mod run;
@@ -62,6 +63,8 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages
+    Man(man::ManArgs),
 }
 
 /// How to reach the running daemon.
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "skybridge", &mut script);
             output::answer(&String::from_utf8_lossy(&script))
         }
+        Command::Man(args) => man::man(&args),
     }
 }
 

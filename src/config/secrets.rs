@@ -14,6 +14,15 @@ use crate::crypto::hash::sha256;
 /// Far above any key, far below what hurts.
 const MOST_OCTETS: u64 = 1 << 20;
 
+/// The user that the packages make for the service.
+const PACKAGED_USER: &str = "skybridge";
+
+/// What the packaged unit calls the folder of credentials: systemd then names each file `skybridge_NAME`.
+const PACKAGED_PREFIX: &str = "skybridge_";
+
+/// That folder, beside the configuration.
+const PACKAGED_FOLDER: &str = "credentials";
+
 /// Why a file cannot be used.
 pub(crate) struct Refusal {
     pub(crate) code: &'static str,
@@ -38,7 +47,7 @@ pub(crate) struct Vault {
     pub(crate) base: PathBuf,
     /// `$CREDENTIALS_DIRECTORY` of systemd.
     pub(crate) credentials: Option<PathBuf>,
-    /// User and group of `endpoint.user`.
+    /// User and group of `endpoint.user`, or else of the packaged service.
     pub(crate) service: Option<(u32, u32)>,
     /// Hashes of what was read since the last [`Vault::fingerprint`].
     pub(crate) digests: Vec<[u8; 32]>,
@@ -56,10 +65,15 @@ impl Vault {
         }
     }
 
-    /// The path that a written one means.
-    pub(crate) fn path(&self, written: &str) -> Result<PathBuf, Refusal> {
+    /// Takes the packaged service's user, so that root's check judges files as the service does.
+    pub(crate) fn set_packaged_service(&mut self) {
+        self.set_service(PACKAGED_USER);
+    }
+
+    /// The path that a written one means, and whether systemd guards it.
+    pub(crate) fn path(&self, written: &str) -> Result<(PathBuf, bool), Refusal> {
         let Some(name) = written.strip_prefix("credential:") else {
-            return Ok(self.base.join(written));
+            return Ok((self.base.join(written), false));
         };
         if name.is_empty() || name.contains('/') || name == ".." {
             return Err(Refusal {
@@ -68,24 +82,45 @@ impl Vault {
                 hint: Some("write \"credential:NAME\" as in LoadCredential=NAME:…".to_owned()),
             });
         }
-        let directory = self.credentials.as_ref().ok_or_else(|| Refusal {
+        let Some(directory) = &self.credentials else {
+            // Root's check, outside of the service: the file that systemd would hand over.
+            let folder = self.base.join(PACKAGED_FOLDER);
+            if folder.is_dir() {
+                return Ok((folder.join(name), false));
+            }
+            return Err(Refusal {
+                code: "bad-credential",
+                message: "there are no systemd credentials here: CREDENTIALS_DIRECTORY is not set".to_owned(),
+                hint: Some(format!("add LoadCredential={name}:PATH to the unit, or give a path")),
+            });
+        };
+        let packaged = directory.join(format!("{PACKAGED_PREFIX}{name}"));
+        let path = if packaged.exists() { packaged } else { directory.join(name) };
+        if path.exists() {
+            return Ok((path, true));
+        }
+        let folder = self.base.join(PACKAGED_FOLDER);
+        Err(Refusal {
             code: "bad-credential",
-            message: "there are no systemd credentials here: CREDENTIALS_DIRECTORY is not set".to_owned(),
-            hint: Some(format!("add LoadCredential={name}:PATH to the unit, or give a path")),
-        })?;
-        Ok(directory.join(name))
+            message: "systemd handed over no credential of this name".to_owned(),
+            hint: Some(format!(
+                "put it into {} and restart the service: credentials are handed over at its start",
+                folder.display()
+            )),
+        })
     }
 
     /// Reads a file that is no secret.
     pub(crate) fn read(&mut self, written: &str) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-        let octets = read_file(&self.path(written)?, false, self)?;
+        let octets = read_file(&self.path(written)?.0, false, self)?;
         self.digests.push(sha256(&[&octets]));
         Ok(octets)
     }
 
     /// Reads a secret, after looking at who else may.
     pub(crate) fn read_secret(&mut self, written: &str) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-        let octets = read_file(&self.path(written)?, true, self)?;
+        let (path, guarded) = self.path(written)?;
+        let octets = read_file(&path, !guarded, self)?;
         self.digests.push(sha256(&[&octets]));
         Ok(octets)
     }
@@ -131,7 +166,9 @@ impl Vault {
     }
 }
 
-fn read_file(path: &Path, secret: bool, vault: &Vault) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+/// Reads a file; `judged` says that it is a secret which others must not be able to read. What systemd hands over is
+/// not: its folder is the service's alone, and its access list looks like a group's right to read.
+fn read_file(path: &Path, judged: bool, vault: &Vault) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let shown = if super::diagnostic::looks_like_path(&path.to_string_lossy()) {
         format!("`{}`", path.display())
     } else {
@@ -160,10 +197,10 @@ fn read_file(path: &Path, secret: bool, vault: &Vault) -> Result<Zeroizing<Vec<u
             hint: Some("give the path of a file".to_owned()),
         });
     }
-    if secret {
+    if judged {
         check_mode(&meta, path, &shown, vault)?;
     }
-    if meta.len() > MOST_OCTETS * if secret { 1 } else { 16 } {
+    if meta.len() > MOST_OCTETS * if judged { 1 } else { 16 } {
         return Err(Refusal {
             code: "unreadable-file",
             message: format!("{shown} is too large ({} octets)", meta.len()),

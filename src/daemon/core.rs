@@ -16,6 +16,7 @@ use super::ike_port::IkePort;
 use super::keylog::KeyLogFiles;
 use super::parts::{Parts, open_tun};
 use super::pause::Pause;
+use super::service::StatusLine;
 use super::{DaemonError, Options, desired, journal, service};
 use crate::cluster::Clusters;
 use crate::config::{self, Config};
@@ -54,6 +55,10 @@ pub(super) struct LastFailure {
 }
 
 impl LastFailure {
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
     pub(super) fn show(&self) -> Failure {
         Failure { seconds_ago: self.at.elapsed().as_secs(), count: self.count, reason: self.reason.clone() }
     }
@@ -96,6 +101,7 @@ pub(super) struct Daemon {
     wanted: Desired,
     reconciling: Option<JoinHandle<()>>,
     reconcile_pause: Pause,
+    status_line: StatusLine,
     tun_lost: Option<Instant>,
     send_failures: BTreeMap<IpAddr, Instant>,
 }
@@ -143,6 +149,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
         fetched,
         reconciling: None,
         reconcile_pause: Pause::default(),
+        status_line: StatusLine::default(),
         tun_lost: None,
         send_failures: BTreeMap::new(),
     };
@@ -180,6 +187,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
             },
             () = sleep_until(deadline) => daemon.engine.handle_timeout(daemon.now()),
             () = sleep_until(daemon.reconcile_pause.due()) => daemon.reconcile_if_changed(),
+            () = sleep_until(daemon.status_line.due()) => daemon.tell_status(),
             Some(request) = requests.recv() => daemon.take_request(request),
             Some(event) = system_events.recv() => daemon.take_system_event(event),
             Some(event) = cluster_events.recv() => daemon.take_cluster_event(event),
@@ -191,7 +199,7 @@ pub(super) async fn run(options: Options, config: Config) -> Result<(), DaemonEr
             _ = observation.tick() => daemon.observe(),
             _ = watchdog.tick() => {
                 service::alive();
-                service::status(&daemon.summary());
+                daemon.tell_status();
             }
             _ = hangup.recv() => {
                 let _ = daemon.reload();
@@ -248,7 +256,7 @@ impl Daemon {
 
     /// Carries out what the engine says until it is silent.
     fn flush(&mut self) {
-        let mut changed = false;
+        let (mut changed, mut news) = (false, false);
         // The workers know a new SA before the peer can learn of it: its first packet may overtake
         // anything else we do.
         if let Some(snapshot) = self.engine.poll_snapshot() {
@@ -262,10 +270,20 @@ impl Daemon {
         while let Some(event) = self.engine.poll_event() {
             journal::engine_event(&event);
             changed |= self.take_engine_event(event);
+            news = true;
+        }
+        if news {
+            self.tell_status();
         }
         if changed {
             self.reconcile_if_changed();
         }
+    }
+
+    fn tell_status(&mut self) {
+        let mut line = std::mem::take(&mut self.status_line);
+        line.tell(|| self.summary());
+        self.status_line = line;
     }
 
     fn send(&mut self, transmit: &ike::Transmit) {

@@ -136,6 +136,7 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
     if let Some(user) = &config.endpoint.user {
         match privileges::drop_to(user)? {
             privileges::Dropped::To { uid, gid } => tracing::info!(user, uid, gid, "gave up root"),
+            privileges::Dropped::Already => tracing::debug!(user, "started as the user to run as"),
             privileges::Dropped::Skipped(why) => tracing::warn!(user, "keeping our user: {why}"),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::core::Daemon;
 use super::expiry::expiring;
+use super::service;
 use crate::control::api::{ChildStatus, Finding, IkeStatus, PeerState, PeerStatus, Status, Traffic};
 use crate::engine::PeerSettings;
 use crate::ike::{self, IkeSaState, IkeSaStatus, StartPolicy};
@@ -124,8 +125,15 @@ impl Daemon {
     /// The line for the service manager.
     pub(super) fn summary(&self) -> String {
         let peers = self.engine.endpoint().status(self.now());
-        let up = peers.iter().filter(|peer| current_sa(peer).is_some_and(is_up)).count();
-        format!("{up} of {} peers up", peers.len())
+        let is_up = |peer: &&ike::PeerStatus| current_sa(peer).is_some_and(is_up);
+        let up = peers.iter().filter(is_up).count();
+        let failures: Vec<_> = peers
+            .iter()
+            .filter(|peer| !is_up(peer))
+            .filter_map(|peer| Some((peer.peer.as_str(), self.failures.get(&peer.peer)?.reason())))
+            .collect();
+        let findings = self.findings.iter().filter(|finding| finding.severity >= Severity::Warning).count();
+        service::summary(up, peers.len(), &failures, findings)
     }
 }
 

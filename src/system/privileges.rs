@@ -18,6 +18,8 @@ pub enum Dropped {
         /// Group id.
         gid: u32,
     },
+    /// The process was that user already, as under a service manager.
+    Already,
     /// Nothing was changed, and why.
     Skipped(String),
 }
@@ -37,8 +39,14 @@ fn caps_failed(what: &str) -> impl FnOnce(caps::errors::CapsError) -> SystemErro
 /// The user does not exist, or the kernel refused. After an error the process must end: it may have
 /// given up some privileges and not others.
 pub fn drop_to(user: &str) -> Result<Dropped, SystemError> {
-    if !geteuid().is_root() {
-        return Ok(Dropped::Skipped("not started as root".into()));
+    let own = geteuid();
+    if !own.is_root() {
+        let same = User::from_name(user).ok().flatten().is_some_and(|found| found.uid == own);
+        return Ok(if same {
+            Dropped::Already
+        } else {
+            Dropped::Skipped("not started as root, and started as another user".into())
+        });
     }
     if single_id(&std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default()) {
         return Ok(Dropped::Skipped("this user namespace has a single user id".into()));

@@ -19,7 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("arguments::a_full_disk_is_one", full_disk),
 ];
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "run",
     "check",
     "status",
@@ -32,6 +32,7 @@ const COMMANDS: [&str; 12] = [
     "genkey",
     "demo",
     "completions",
+    "man",
 ];
 
 fn help(_: &Entered) -> Result<(), LabError> {

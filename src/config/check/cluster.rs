@@ -221,7 +221,7 @@ fn path_of(written: &str, at: &At, context: &mut Context<'_>) -> Option<PathBuf>
         return None;
     }
     match context.vault.path(written) {
-        Ok(path) => Some(path),
+        Ok((path, _)) => Some(path),
         Err(refusal) => {
             context.refused(at, refusal);
             None

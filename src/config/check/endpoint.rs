@@ -61,11 +61,14 @@ pub(super) fn check(file: EndpointFile, context: &mut Context<'_>) -> Endpoint {
             None,
         );
     }
-    if let Some(user) = &user
-        && !context.vault.set_service(user)
-    {
-        let hint = format!("run: useradd --system {}", user.escape_default());
-        context.error(&at.key("user"), "unknown-user", "there is no such user", hint);
+    match &user {
+        None => context.vault.set_packaged_service(),
+        Some(user) => {
+            if !context.vault.set_service(user) {
+                let hint = format!("run: useradd --system {}", user.escape_default());
+                context.error(&at.key("user"), "unknown-user", "there is no such user", hint);
+            }
+        }
     }
     if let Some(group) = &control_group
         && !matches!(Group::from_name(group), Ok(Some(_)))

@@ -133,6 +133,43 @@ fn systemd_credentials_are_found_by_name() {
     assert!(missing.to_string().contains("CREDENTIALS_DIRECTORY is not set"), "{missing}");
 }
 
+fn psk(config: &Config) -> &[u8] {
+    match &config.peers[0].ike.local_auth {
+        LocalAuth::Psk(keys) => keys[0].expose(),
+        _ => panic!("no pre-shared key"),
+    }
+}
+
+#[test]
+fn the_packaged_folder_of_credentials_needs_no_prefix() {
+    let lab = Lab::new();
+    // As systemd lays them out: the unit's name for the folder in front, an access list that looks like a group's.
+    lab.write("run/skybridge_office", "from the folder, long enough", 0o440);
+    lab.write("run/office", "from another, long enough", 0o440);
+    lab.write("skybridge.toml", PEER.replace("./office.psk", "credential:office"), 0o644);
+    let run = lab.base().join("run");
+    let environment = [("CREDENTIALS_DIRECTORY", run.to_str().unwrap())];
+    assert_eq!(psk(&lab.load_files(&environment).unwrap()), b"from the folder, long enough");
+    std::fs::remove_file(run.join("skybridge_office")).unwrap();
+    assert_eq!(psk(&lab.load_files(&environment).unwrap()), b"from another, long enough");
+    std::fs::remove_file(run.join("office")).unwrap();
+    let missing = lab.load_files(&environment).unwrap_err().to_string();
+    assert!(
+        missing.contains("no credential of this name") && missing.contains("restart the service"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn outside_of_the_service_credentials_are_looked_for_where_systemd_would_take_them_from() {
+    let lab = Lab::new();
+    lab.write("credentials/office", "of root, long enough for all", 0o600);
+    lab.write("skybridge.toml", PEER.replace("./office.psk", "credential:office"), 0o644);
+    assert_eq!(psk(&lab.load_files(&[]).unwrap()), b"of root, long enough for all");
+    lab.write("credentials/office", "of root, long enough for all", 0o644);
+    assert!(lab.load_files(&[]).unwrap_err().to_string().contains("open-secret"));
+}
+
 #[test]
 fn the_data_plane_does_as_it_is_told() {
     let with = |lines: &str| {
