@@ -23,8 +23,8 @@ def probe_can_succeed(kernel: Path) -> None:
                                  "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", f"file:{log}",
                                  "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 panic=-1"], Path(folder) / "log")
         try:
-            poll("the probe under emulation", 120, lambda: log.exists() and PROBE_MARK in log.read_text(errors="replace"))
-            qemu.wait(60)
+            poll("the probe under emulation", 600, lambda: log.exists() and PROBE_MARK in log.read_text(errors="replace"))
+            qemu.wait(300)
         finally:
             qemu.kill()
 
