@@ -94,6 +94,7 @@ resource "alicloud_instance" "this" {
   internet_max_bandwidth_out = 0
   user_data                  = base64encode(module.user_data.user_data)
   system_disk_category       = "cloud_essd"
+  system_disk_size           = var.disk_size
   system_disk_encrypted      = true
   tags                       = local.tags
 

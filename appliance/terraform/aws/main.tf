@@ -167,6 +167,7 @@ resource "aws_instance" "this" {
 
   root_block_device {
     volume_type = "gp3"
+    volume_size = var.disk_size
     encrypted   = true
   }
 

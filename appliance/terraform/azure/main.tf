@@ -143,6 +143,7 @@ resource "azurerm_linux_virtual_machine" "this" {
   os_disk {
     caching              = "ReadWrite"
     storage_account_type = "Premium_LRS"
+    disk_size_gb         = var.disk_size
   }
 
   # The console, kept by Azure itself.

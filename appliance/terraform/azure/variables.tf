@@ -27,6 +27,17 @@ variable "size" {
   default     = "Standard_D2s_v5"
 }
 
+variable "disk_size" {
+  description = "Size of the disk in GiB. What the system's two slots do not take keeps logs and state."
+  type        = number
+  default     = 8
+
+  validation {
+    condition     = var.disk_size >= 2 && floor(var.disk_size) == var.disk_size
+    error_message = "At least 2 GiB, in whole GiB."
+  }
+}
+
 variable "config" {
   description = "Text of /etc/skybridge/skybridge.toml."
   type        = string

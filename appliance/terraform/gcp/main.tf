@@ -4,8 +4,6 @@ locals {
   routed = var.mode != "translate-and-masquerade"
   region = regex("^(.*)-[a-z]$", var.zone)[0]
   tag    = var.name
-
-  ssh_keys = join("\n", [for key in var.ssh_public_keys : "skybridge-admin:${key}"])
 }
 
 module "user_data" {
@@ -131,20 +129,18 @@ resource "google_compute_instance" "this" {
 
   # Keys of the project do not log in here. The metadata server has no hop limit to set; it answers only requests with
   # its own header, and the tunnel's selectors hold no 169.254.169.254.
-  metadata = merge(
-    {
-      user-data              = module.user_data.user_data
-      block-project-ssh-keys = "TRUE"
-      enable-oslogin         = "FALSE"
-      serial-port-enable     = "FALSE"
-    },
-    length(var.ssh_public_keys) == 0 ? {} : { ssh-keys = local.ssh_keys },
-  )
+  metadata = {
+    user-data              = module.user_data.user_data
+    block-project-ssh-keys = "TRUE"
+    enable-oslogin         = "FALSE"
+    serial-port-enable     = "FALSE"
+  }
 
   boot_disk {
     initialize_params {
       image = var.image_id
       type  = "pd-balanced"
+      size  = var.disk_size
     }
   }
 

@@ -27,6 +27,17 @@ variable "machine_type" {
   default     = "e2-standard-2"
 }
 
+variable "disk_size" {
+  description = "Size of the disk in GiB. What the system's two slots do not take keeps logs and state."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.disk_size >= 10 && floor(var.disk_size) == var.disk_size
+    error_message = "At least 10 GiB, in whole GiB."
+  }
+}
+
 variable "config" {
   description = "Text of /etc/skybridge/skybridge.toml."
   type        = string
