@@ -6,7 +6,8 @@ export SKYBRIDGE_PYTHON := $(CURDIR)/target/python/bin/python
 CARGO ?= cargo
 FUZZ_SECONDS ?= 5
 
-.PHONY: help build demo test test-long bench lint doc fuzz clean terraform-check ansible-lint ansible-test
+.PHONY: help build demo test test-long bench lint doc fuzz clean terraform-check ansible-lint ansible-test \
+	deb rpm package-test package-boot image image-test image-boot image-twice
 
 help:
 	@echo "make demo       two daemons join a simulated office and cloud; every check is a row"
@@ -14,6 +15,13 @@ help:
 	@echo "make test-long  the same with 10,000 seeds, soak and long fuzzing"
 	@echo "make bench      Skybridge beside other tunnels and plain routing; writes docs/performance.*"
 	@echo "make lint       format, clippy with warnings denied, documentation"
+	@echo "make deb        the Debian package, in target/package; make rpm the other one"
+	@echo "make package-test     installs, upgrades, removes and purges it in fresh Debian 12 and 13, and lint"
+	@echo "make package-boot     the service under a booted systemd, in a machine under qemu (slow)"
+	@echo "make image      the appliance's disk image, in target/image"
+	@echo "make image-test       builds it and looks into it"
+	@echo "make image-boot       boots it under qemu: traffic, restart, power cut, update, rollback (slow, root)"
+	@echo "make image-twice      builds it twice and compares (slow)"
 	@echo "make terraform-check  the modules of appliance/terraform, with Terraform and without a cloud"
 	@echo "make ansible-lint     the collection's lint, its examples through skybridge check, its files through their servers"
 	@echo "make ansible-test     its plays on booted Debian 12 and 13, from nothing to traffic to nothing (slow)"
@@ -51,6 +59,36 @@ lint:
 fuzz:
 	@tests/setup.sh test
 	tests/fuzz/run.sh $(FUZZ_SECONDS)
+
+deb:
+	@tests/setup.sh package
+	appliance/package/build.sh deb
+
+rpm:
+	@tests/setup.sh rpm
+	appliance/package/build.sh rpm
+
+package-test: deb
+	tests/package/inspect.py
+	tests/package/chroot.sh
+
+package-boot: deb
+	@tests/setup.sh image
+	tests/package/boot.py
+
+image: deb
+	@tests/setup.sh image
+	appliance/image/build.sh
+
+image-test: image
+	tests/image/inspect_image.py
+
+image-boot: image
+	tests/image/boot.py
+
+image-twice: deb
+	@tests/setup.sh image
+	tests/image/reproducible.sh
 
 terraform-check:
 	@tests/setup.sh terraform

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what `make demo`, `make test` or `make bench` needs on Debian or Ubuntu, and nothing that is there.
-#   setup.sh build|demo|test|bench|terraform|ansible
+#   setup.sh build|demo|test|bench|terraform|ansible|package|rpm|image
 # Prints the folder to put before PATH if cargo had to be installed (nothing otherwise).
 set -eu
 
@@ -38,6 +38,48 @@ if [ "$want" = ansible ]; then
     need dnsmasq-base dnsmasq
     need unbound unbound-checkconf
     need kea-dhcp4-server kea-dhcp4
+fi
+case $want in
+package | rpm)
+    need python3 python3
+    need git git
+    need dpkg-dev dpkg-shlibdeps
+    need binutils strip
+    need systemd systemd-analyze
+    ;;
+esac
+case $want in
+package)
+    need lintian lintian
+    need mmdebstrap mmdebstrap
+    need man-db man
+    need util-linux unshare
+    ;;
+rpm) need rpm rpm ;;
+esac
+if [ "$want" = image ]; then
+    need python3 python3
+    need git git
+    need mmdebstrap mmdebstrap
+    need squashfs-tools mksquashfs
+    need fdisk sfdisk
+    need e2fsprogs mke2fs
+    need dosfstools mkfs.vfat
+    need mtools mcopy
+    need qemu-utils qemu-img
+    need qemu-system-x86 qemu-system-x86_64
+    need ovmf /usr/share/OVMF
+    need grub-pc-bin /usr/lib/grub/i386-pc/kernel.img
+    need grub-efi-amd64-bin /usr/lib/grub/x86_64-efi/kernel.img
+    need grub-common grub-mkimage
+    need genisoimage genisoimage
+    need openssl openssl
+    need openssh-client ssh
+    need iproute2 ip
+    need nftables nft
+    need dnsmasq-base dnsmasq
+    need iputils-ping ping
+    need procps sysctl
 fi
 case $want in
 demo | test) need nftables nft ;;
@@ -136,11 +178,25 @@ if [ "$want" = terraform ]; then
     fi
 fi
 
-if [ "$want" = ansible ] && ! target/ansible-venv/bin/molecule --version >/dev/null 2>&1; then
+if [ "$want" = ansible ] && [ ! -x target/ansible-venv/bin/molecule ]; then
     say "installing Ansible into target/ansible-venv (600 MB, two minutes on two processors)"
     mkdir -p target
     python3 -m venv target/ansible-venv >&2
     # The bundle `ansible` brings the collections ansible.posix and community.general along.
     target/ansible-venv/bin/pip install -q --disable-pip-version-check \
         ansible==12.3.0 ansible-lint==26.10.1 molecule==26.10.0 yamllint==1.38.0 >&2
+fi
+
+# What makes the packages. Each takes minutes to build and is kept.
+package_crate() { # package_crate CRATE VERSION
+    "target/tools/bin/$1" --version 2>/dev/null | grep -qwF "$2" && return 0
+    say "building $1 $2 into target/tools"
+    ${CARGO:-cargo} install -q --locked --root target/tools --target-dir target/tools/build --version "$2" "$1" >&2
+    rm -rf target/tools/build
+}
+
+if [ "$want" = package ]; then
+    package_crate cargo-deb 3.8.0
+elif [ "$want" = rpm ]; then
+    package_crate cargo-generate-rpm 0.21.1
 fi

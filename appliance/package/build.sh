@@ -85,10 +85,12 @@ deb)
     PATH="$PWD/$tools:$PATH" "$CARGO" deb --quiet --no-build --no-strip --target "$target" --output "$out/$name"
     ;;
 rpm)
+    # cargo-deb compresses them itself.
+    gzip -9n "$stage"/man/*
     name=skybridge-${version}-1.${target%%-*}.rpm
     rm -f "$out/$name"
     PATH="$PWD/$tools:$PATH" "$CARGO" generate-rpm --target "$target" --output "$out/$name" \
-        --payload-compress xz --source-date "$SOURCE_DATE_EPOCH"
+        --auto-req builtin --source-date "$SOURCE_DATE_EPOCH"
     ;;
 esac
 say "$out/$name, $(stat -c %s "$out/$name") octets, sha256 $(sha256sum "$out/$name" | cut -d ' ' -f 1)"
