@@ -154,9 +154,13 @@ def secrets_are_not_shown(scratch: Scratch) -> None:
     """A key of a vault is in no output, however much is shown."""
     key = secrets.token_hex(16)
     done = scratch.ansible("ansible-playbook", COLLECTION / "playbooks/office.yml", "-e", scratch.variables(),
-                           "-e", json.dumps({"skybridge_psks": {"cloud": key}}), "--tags", "skybridge_config", "--diff", "-vvv")
-    expect((scratch.folder / "office/cloud.psk").read_text() == key + "\n", "the key was not written")
-    expect(key not in done.stdout + done.stderr, "the key is in the output")
+                           "-e", json.dumps({"skybridge_psks": {"cloud": [key, key[::-1]]}}), "--tags", "skybridge_config",
+                           "--diff", "-vvv")
+    for name, text in (("cloud.psk", key), ("cloud.1.psk", key[::-1])):
+        expect((scratch.folder / "office" / name).read_text() == text + "\n", f"{name} was not written")
+        expect(text not in done.stdout + done.stderr, f"the key in {name} is in the output")
+    config = (scratch.folder / "office/skybridge.toml").read_text()
+    expect('psk_files = ["cloud.psk", "cloud.1.psk"]' in config, config)
     print("a key is in no output, at -vvv with --diff neither")
 
 
@@ -330,7 +334,7 @@ def variables_are_documented() -> None:
         options = yaml.safe_load((base / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
         expect(set(defaults) == set(options), f"{role}: defaults and argument specs differ: {sorted(set(defaults) ^ set(options))}")
         readme = "".join(re.findall(r"<!-- table \w+ -->(.*?)<!-- end -->", (COLLECTION / "README.md").read_text(), re.S))
-        rows = dict(re.findall(r"^\| `(skybridge_\w+)` \| (.*?) \|", readme, re.M))
+        rows = dict(re.findall(r"^\| `((?:skybridge|node_routes)_\w+)` \| (.*?) \|", readme, re.M))
         for name, option in options.items():
             expect(option.get("default") == defaults[name], f"{name}: the specs' default is not the defaults'")
             default = defaults[name]
