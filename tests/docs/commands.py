@@ -21,7 +21,7 @@ from pathlib import Path
 
 from world import ROOT, World
 
-DOCUMENTS = ("docs/quickstart.md",)
+DOCUMENTS = ("docs/quickstart.md", "docs/operations.md", "docs/security.md")
 
 NOT_RUN = {
     "aliyun": "asks a cloud",
@@ -41,11 +41,10 @@ NOT_RUN = {
     "ssh": "needs another machine",
     "journalctl": "needs systemd",
     "systemd-analyze": "needs systemd; tests/package runs it",
-    "skybridge-update": "belongs to the image; tests/image boots it",
 }
 RUN = {
     "cat", "cd", "chmod", "cp", "find", "getent", "grep", "id", "install", "ip", "ls", "mkdir", "mv", "nft", "openssl", "ping", "python3",
-    "rm", "sha256sum", "skybridge", "ss", "stat", "sysctl", "systemctl", "tar", "umask",
+    "rm", "sed", "sha256sum", "skybridge", "ss", "stat", "sysctl", "systemctl", "tar", "umask",
 }  # fmt: skip
 
 MARK = re.compile(r"<!-- (on|file|boot): (\w+) ?(.*?) -->")
@@ -72,11 +71,12 @@ def steps(document: str) -> list[Step]:
     """The steps of a document; a ```sh block without a machine raises."""
     found: list[Step] = []
     mark: re.Match[str] | None = None
-    lines = (ROOT / document).read_text().split("\n")
+    # Blocks within lists are indented.
+    lines = [line.removeprefix("   ") for line in (ROOT / document).read_text().split("\n")]
     at = 0
     while at < len(lines):
         line = lines[at]
-        if new := MARK.fullmatch(line):
+        if new := MARK.fullmatch(line.strip()):
             mark = new
             if mark[1] == "boot":
                 found.append(Step(document, at + 1, "boot", mark[2], mark[3], ""))

@@ -429,7 +429,7 @@ class UserData(unittest.TestCase):
                     for path, file in written(user_data(cloud, planned(cloud, inputs(cloud, mode)))).items():
                         target = Path(folder) / Path(path).name
                         # The files lie elsewhere here than on the appliance, and belong to whoever runs this.
-                        target.write_text(re.sub(r"(?m)^(user|control_group) = .*\n", "", file["content"]).replace("/etc/skybridge/", f"{folder}/"))
+                        target.write_text(re.sub(r"(?m)^(user|control_group) = .*\n", "", file["content"]))
                         target.chmod(0o600)
                     done = subprocess.run(
                         [program, "check", "--config", f"{folder}/skybridge.toml"], capture_output=True, text=True, timeout=60, check=False
