@@ -6,7 +6,7 @@ export SKYBRIDGE_PYTHON := $(CURDIR)/target/python/bin/python
 CARGO ?= cargo
 FUZZ_SECONDS ?= 5
 
-.PHONY: help build demo test test-long bench lint doc fuzz clean terraform-check ansible-lint ansible-test \
+.PHONY: help build demo test test-long bench lint doc fuzz clean terraform-check docs-check ansible-lint ansible-test \
 	deb rpm package-test package-boot image image-test image-boot image-twice
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make terraform-check  the modules of appliance/terraform, with Terraform and without a cloud"
 	@echo "make ansible-lint     the collection's lint, its examples through skybridge check, its files through their servers"
 	@echo "make ansible-test     its plays on booted Debian 12 and 13, from nothing to traffic to nothing (slow)"
+	@echo "make docs-check  runs the commands of the documents as they are written"
 	@echo "make fuzz       every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds"
 
 build:
@@ -89,6 +90,12 @@ image-boot: image
 image-twice: deb
 	@tests/setup.sh image
 	tests/image/reproducible.sh
+
+docs-check:
+	@tests/setup.sh docs
+	@[ -x target/release/skybridge ] || [ -x target/debug/skybridge ] || $(CARGO) build --locked
+	python3 docs/topology.py --check
+	python3 tests/docs/commands.py
 
 terraform-check:
 	@tests/setup.sh terraform

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what `make demo`, `make test` or `make bench` needs on Debian or Ubuntu, and nothing that is there.
-#   setup.sh build|demo|test|bench|terraform|ansible|package|rpm|image
+#   setup.sh build|demo|test|bench|terraform|ansible|package|rpm|image|docs
 # Prints the folder to put before PATH if cargo had to be installed (nothing otherwise).
 set -eu
 
@@ -25,6 +25,16 @@ need() { # need PACKAGE PROGRAM-OR-FILE
 
 need gcc cc
 need libc6-dev /usr/include/stdio.h
+if [ "$want" = docs ]; then
+    need curl curl
+    need iproute2 ip
+    need iputils-ping ping
+    need nftables nft
+    need openssl openssl
+    need procps sysctl
+    need python3 python3
+    need util-linux setpriv
+fi
 if [ "$want" = terraform ]; then
     need python3 python3
     need python3-venv /usr/share/doc/python3-venv

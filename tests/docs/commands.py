@@ -2,8 +2,9 @@
 """Runs the commands of the documents as they are written: `make docs-check`.
 
 Every ```sh block says by an invisible comment above it on which machine it is meant: `<!-- on: office -->`. It is run there, in
-the document's order, unless it calls a program of NOT_RUN; then it is parsed, and what it names must exist. A program that is
-in neither list, and a block without a machine, are errors. `<!-- file: MACHINE PATH -->` puts the block below into a file,
+the document's order, and has to succeed (and to print what `<!-- on: office prints REGEX -->` says), unless it calls a program
+of NOT_RUN; then it is parsed, and what it names must exist. A program that is in neither list, and a block without a machine,
+are errors. `<!-- file: MACHINE PATH -->` puts the block below into a file,
 `<!-- boot: MACHINE CONFIG -->` starts an appliance with the example's configuration and the key of the desk.
 
     commands.py [--skybridge PROGRAM] [--list]
@@ -35,15 +36,14 @@ NOT_RUN = {
     "ansible-playbook": "run by make ansible-test",
     "tcpdump": "ends when somebody stops it",
     "ethtool": "names a device that is not here",
-    "curl": "asks a Service, and there is no cluster here; tests/lab has one",
-    "dig": "asks a Service, and there is no cluster here; tests/lab has one",
+    "dig": "asks the cluster's DNS, and there is none here",
     "scp": "needs another machine",
     "ssh": "needs another machine",
     "journalctl": "needs systemd",
     "systemd-analyze": "needs systemd; tests/package runs it",
 }
 RUN = {
-    "cat", "cd", "chmod", "cp", "find", "getent", "grep", "id", "install", "ip", "ls", "mkdir", "mv", "nft", "openssl", "ping", "python3",
+    "cat", "cd", "chmod", "cp", "curl", "find", "getent", "grep", "id", "install", "ip", "ls", "mkdir", "mv", "nft", "openssl", "ping", "python3",
     "rm", "sed", "sha256sum", "skybridge", "ss", "stat", "sysctl", "systemctl", "tar", "umask",
 }  # fmt: skip
 
@@ -133,15 +133,11 @@ def boot(world: World, step: Step) -> None:
     cloud = world.machines[step.machine]
     cloud.write("/etc/skybridge/skybridge.toml", (ROOT / step.argument).read_text())
     cloud.write("/etc/skybridge/office.psk", world.machines["desk"].run("cat ~/skybridge/office.psk").stdout)
-    # There is no cluster: the address belongs to nobody, and the daemon says so.
-    cloud.write(
-        "/etc/skybridge/kubeconfig",
-        "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: 'https://10.0.2.99:6443'}}]\n"
-        "contexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {token: t}}]\n",
-    )
+    cloud.write("/etc/skybridge/kubeconfig", world.kubeconfig())
     done = cloud.run("systemctl start skybridge")
     if done.returncode != 0:
         raise RuntimeError(f"{step.where}: the appliance does not start: {done.stdout}{done.stderr}")
+    world.wait(step.machine, "skybridge services web")
     # What the administrator copies from the desk to the office.
     world.machines["desk"].run("cp ~/skybridge/office.psk .")
 
@@ -156,6 +152,8 @@ def perform(world: World, step: Step) -> str:
         done = world.machines[step.machine].run(step.text)
         if done.returncode != 0:
             return f"{step.where}: exit status {done.returncode}\n{step.text}{done.stdout}{done.stderr}"
+        if step.argument and not re.search(step.argument.removeprefix("prints "), done.stdout):
+            return f"{step.where}: not what it {step.argument}\n{step.text}{done.stdout}{done.stderr}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""A small world for the commands of the documents: an office, the internet with both NATs, a cloud and a Pod.
+"""A small world for the commands of the documents: an office, the internet with both NATs, a cloud, and a cluster with one Pod.
 
 Each machine is a network namespace with a mount namespace of its own, in which /etc, /run, /var/lib and /root are copies. The
 built program stands in the PATH. `systemctl` is a script that does what the unit file says, for there is no systemd here.
@@ -6,11 +6,13 @@ built program stands in the PATH. `systemctl` is a script that does what the uni
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "appliance/systemd/skybridge.service"
 TAG = f"skd{os.getpid() % 10000}"
 LIMIT = 60
+API = "10.0.1.5"
 
 SYSTEMCTL = """#!/bin/bash
 # Does what systemd would with this one service.
@@ -166,6 +169,39 @@ class World:
         )
         if done.returncode != 0:
             raise RuntimeError(done.stderr)
+        self._cluster()
+
+    def _cluster(self) -> None:
+        """An API server and a Pod that answers. The certificate is for the API server's address."""
+        pod, folder = self.machines["pod"], self.folder / "cluster"
+        folder.mkdir()
+        pod.ip("address", "add", f"{API}/32", "dev", "lo")
+        self.machines["cloud"].ip("route", "add", f"{API}/32", "via", "10.0.2.21")
+        key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+        done = pod.run(
+            f"cd {folder}\n"
+            f"openssl req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=ca -days 2 -addext basicConstraints=critical,CA:TRUE\n"
+            f"openssl req {key} -keyout server.key -out server.csr -subj /CN=api\n"
+            f"echo subjectAltName=IP:{API} >names\n"
+            "openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem\n"
+        )
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr)
+        server = [sys.executable, str(Path(__file__).with_name("cluster.py")), str(folder), API]
+        self.server = subprocess.Popen(["ip", "netns", "exec", pod.namespace, *server], stdout=subprocess.PIPE, text=True)
+        assert self.server.stdout is not None
+        if self.server.stdout.readline() != "ready\n":
+            raise RuntimeError("no cluster")
+
+    def kubeconfig(self) -> str:
+        """For the API server."""
+        return (
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n"
+            "users: [{name: u, user: {token: t}}]\nclusters:\n- name: c\n  cluster:\n"
+            f"    server: https://{API}:6443\n    certificate-authority-data: "
+            + base64.b64encode((self.folder / "cluster/ca.pem").read_bytes()).decode()
+            + "\n"
+        )
 
     def _join(self, left: str, left_address: str, right: str, right_address: str) -> None:
         here, there = self.machines[left], self.machines[right]
@@ -183,6 +219,8 @@ class World:
 
     def close(self) -> None:
         """Removes everything."""
+        self.server.kill()
+        self.server.wait(timeout=LIMIT)
         for machine in self.machines.values():
             machine.close()
         shutil.rmtree(self.folder)
