@@ -50,7 +50,7 @@ if [ "$arch" = amd64 ]; then
     binary=target/release/skybridge
     $build && $CARGO build --locked --release --bin skybridge
 else
-    binary=target/$target/release/skybridge
+    binary=target/cross/build/$target/release/skybridge
     $build && appliance/package/cross.sh "$arch"
 fi
 [ -x "$binary" ] || {

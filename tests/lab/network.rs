@@ -23,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("network::ten_per_cent_loss_stops_neither_negotiation_nor_rekey", loss),
     ("network::a_new_local_address_brings_the_tunnel_back_by_itself", local_address),
     ("network::an_interface_that_flaps_brings_the_tunnel_back_by_itself", flap),
+    ("network::a_daemon_that_starts_before_any_link_is_up_connects_once_there_is_a_way", before_the_network),
     ("network::a_path_that_swallows_icmp_is_probed_and_traffic_fits", black_hole),
     ("network::datagrams_of_every_size_pass", sizes),
     ("network::ipv6_carries_the_tunnel_and_both_families_inside", over_ipv6),
@@ -141,6 +142,28 @@ fn flap(inside: &Entered) -> Result<(), LabError> {
     pair.lab.edge.route("default", "100.64.0.1")?;
     flows(&stream, 200, RECOVERY)?;
     stream.stop()?;
+    pair.wait_up(RECOVERY)
+}
+
+/// As at boot: no address, no route, not even the loopback link.
+fn before_the_network(inside: &Entered) -> Result<(), LabError> {
+    let mut pair = Pair::prepare(inside, &Plan::default())?;
+    pair.cloud.start_and_wait()?;
+    let (links, addresses) = (["lan0", "wan0", "lo"], ["100.64.0.2/24", "2001:db8:1::2/64"]);
+    addresses.iter().try_for_each(|address| pair.lab.edge.remove_address("wan0", address))?;
+    links.iter().try_for_each(|link| pair.lab.edge.set_down(link))?;
+    pair.office.start_and_wait()?;
+    until("the office says why it is not up", PATIENCE, || {
+        let peer = pair.office.peer("cloud")?;
+        Ok(peer.last_failure.map(|failure| failure.reason).ok_or_else(|| format!("{:?}", peer.state)))
+    })?;
+    // Links come first, then addresses, then the way out.
+    for link in ["lo", "lan0", "wan0"] {
+        pair.lab.edge.set_up(link)?;
+    }
+    pair.lab.edge.add_address("lan0", "fd00:10::1/64")?;
+    addresses.iter().try_for_each(|address| pair.lab.edge.add_address("wan0", address))?;
+    pair.lab.edge.route("default", "100.64.0.1")?;
     pair.wait_up(RECOVERY)
 }
 
