@@ -83,6 +83,7 @@ if [ "$want" = image ]; then
     need grub-efi-amd64-bin /usr/lib/grub/x86_64-efi/kernel.img
     need grub-common grub-mkimage
     need genisoimage genisoimage
+    need zstd zstd
     need openssl openssl
     need openssh-client ssh
     need iproute2 ip

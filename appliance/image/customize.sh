@@ -9,9 +9,6 @@ export LC_ALL=C.UTF-8 TZ=UTC DEBIAN_FRONTEND=noninteractive
 
 inside() { chroot "$root" "$@"; }
 
-# What is written from here on, and what packages' scripts wrote since the start, gets the build's own time at the end.
-started=$work/customize.sh
-
 cp -r "$work/files/." "$root/"
 cp "$work/skybridge.deb" "$root/skybridge.deb"
 inside dpkg --force-confold -i /skybridge.deb >&2
@@ -73,6 +70,3 @@ for folder in ("/usr/lib/python3", "/usr/lib/python3.11"):
     compileall.compile_dir(folder, quiet=2, force=True, workers=1,
                            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
 ' >&2 || true
-
-# mmdebstrap put its package lists and settings there for its own use.
-find "$root" -xdev -newer "$started" -print0 | xargs -0r touch --no-dereference --date="@$epoch"

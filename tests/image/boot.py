@@ -150,7 +150,7 @@ class World:
         self.config = folder / "skybridge.toml"
         self.config.write_text(OFFICE.replace("STATE", str(folder)))
         self.control = folder / "control.sock"
-        self.daemon: Process = office.start("endpoint", self.skybridge, "--config", self.config, "run")
+        self.daemon: Process = office.start("endpoint", self.skybridge, "run", "--config", self.config)
         poll("the office's daemon", 60, lambda: self.control.exists() or self._dead())
 
     def _dead(self) -> bool:
@@ -160,7 +160,7 @@ class World:
 
     def tunnel(self) -> dict[str, object]:
         """The peer as the office's daemon sees it."""
-        said = self.office.run(self.skybridge, "--config", self.config, "status", "--json")
+        said = self.office.run(self.skybridge, "status", "--json", "--control", self.control)
         return json.loads(said.stdout)["peers"][0]
 
     def spi(self) -> str:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Looks into a built appliance image, without booting it: `make image-test`.
 
-    inspect.py [--image FILE.raw]
+    inspect_image.py [--image FILE.raw]
 
 Disk layout and boot loaders are read from the disk's bytes, the system from its root partition. What needs the image's own
 programs (units, sshd, cloud-init, nft) runs in a chroot of it, in namespaces without a network. Each check is a line; one that
@@ -197,11 +197,26 @@ def efi(image: Image) -> str:
     return "BOOTX64.EFI, grub.cfg, grubenv"
 
 
+def archived(initrd: Path) -> list[str]:
+    """Names in an initial RAM disk: a cpio archive under zstd."""
+    octets = subprocess.run(["zstd", "-q", "-d", "-c", str(initrd)], check=True, capture_output=True).stdout
+    names, at = [], 0
+    while octets[at:at + 6] == b"070701":
+        fields = [int(octets[at + 6 + 8 * index:at + 14 + 8 * index], 16) for index in range(13)]
+        name = octets[at + 110:at + 110 + fields[11] - 1].decode()
+        if name == "TRAILER!!!":
+            return names
+        names.append(name)
+        at = (at + 110 + fields[11] + 3) // 4 * 4
+        at = (at + fields[6] + 3) // 4 * 4
+    raise Failed("the initial RAM disk is no complete archive")
+
+
 def boots(image: Image) -> str:
     for name in ("vmlinuz", "initrd.img"):
         mode, _, target = image.listing[name]
         ensure(mode[0] == "l" and target in image.listing, f"/{name} leads nowhere")
-    names = image.inside("lsinitramfs", "/initrd.img").splitlines()
+    names = archived(image.root / image.listing["initrd.img"][2])
     held = {Path(name).name.removesuffix(".ko") for name in names}
     absent = [module for module in MODULES if module not in held and module.replace("_", "-") not in held]
     builtin = image.text(f"usr/lib/modules/{Path(image.listing['vmlinuz'][2]).name.removeprefix('vmlinuz-')}/modules.builtin")
