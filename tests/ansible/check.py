@@ -166,25 +166,19 @@ def secrets_are_not_shown(scratch: Scratch) -> None:
 
 def red_hat_branch(scratch: Scratch, folder: Path) -> None:
     """A dry run with the facts of a RHEL-family host chooses its package manager, names and folders."""
-    facts = folder / "facts"
-    facts.mkdir()
-    known = {"os_family": "RedHat", "distribution": "Rocky", "distribution_major_version": "9", "pkg_mgr": "dnf",
-             "service_mgr": "systemd"}
-    (facts / "office").write_text(json.dumps({f"ansible_{key}": value for key, value in known.items()}))
     rpm = folder / "skybridge-0.1.0-1.x86_64.rpm"
     rpm.write_bytes(b"stands for the package: a dry run does not open it")
-    variables = json.dumps({"skybridge_package_file": str(rpm), "skybridge_firewall": "none", "skybridge__program": "/nonexistent",
-                            "skybridge__sysctl_file": f"{folder}/sysctl.conf",
+    variables = json.dumps({"skybridge_package_file": str(rpm), "skybridge_firewall": "nftables", "skybridge__nft_file": f"{folder}/skybridge.nft",
+                            "skybridge_lan_install": ["unbound"], "skybridge__program": "/nonexistent",
+                            "skybridge__yum_folder": str(folder), "skybridge__sysctl_file": f"{folder}/sysctl.conf",
                             "skybridge_yum_repository": {"baseurl": "https://packages.example.com/rpm", "gpgkey": "https://packages.example.com/key"}})
-    done = scratch.ansible(
-        "ansible-playbook", COLLECTION / "playbooks/office.yml", "--check", "--diff", "-e", scratch.variables(), "-e", variables,
-        env={"ANSIBLE_CACHE_PLUGIN": "jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(facts), "ANSIBLE_GATHERING": "smart"})
+    done = scratch.ansible("ansible-playbook", ROOT / "tests/ansible/redhat.yml", "--check", "--diff", "-e", scratch.variables(),
+                           "-e", variables, "-vvv")
     text = done.stdout
     expect("tasks/package_redhat.yml" in text and "tasks/package_debian.yml" not in text, text[-3000:])
+    expect("/etc/unbound/conf.d/skybridge.conf" in text, "no path for the RHEL family's unbound")
+    expect("/etc/sysconfig/nftables.conf" in text, "no path for the RHEL family's nftables")
     expect("+[skybridge]" in text and "+baseurl = https://packages.example.com/rpm" in text, text[-3000:])
-    shown = scratch.ansible("ansible", "office", "-m", "ansible.builtin.debug", "-a",
-                            "msg={{ lookup('ansible.builtin.file', '%s/vars/main.yml') }}" % ROLE, check=True).stdout
-    expect("/etc/sysconfig/nftables.conf" in shown, "no path for the RHEL family's nftables")
     print("RHEL family: a dry run with its facts takes dnf, and shows the repository that it would write")
 
 
