@@ -10,6 +10,7 @@ No drawing program is needed. Colours follow the reader's light or dark setting.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -65,7 +66,7 @@ def machine(x: float, y: float, width: float, height: float, lines: list[tuple[s
     )
 
 
-def path(points: list[tuple[float, float]], kind: str) -> str:
+def path(points: Sequence[tuple[float, float]], kind: str) -> str:
     """A line through points."""
     start, *rest = points
     return f'<path d="M{start[0]:g} {start[1]:g}{"".join(f" L{x:g} {y:g}" for x, y in rest)}" class="{kind}"/>'
@@ -172,7 +173,9 @@ def main() -> int:
     file = Path(__file__).with_suffix(".svg")
     if sys.argv[1:] == ["--check"]:
         same = file.exists() and file.read_text() == draw()
-        print("docs/topology.svg is what its source makes" if same else "docs/topology.svg is old: run docs/topology.py")
+        print(
+            "docs/topology.svg is what its source makes" if same else "docs/topology.svg is old: run docs/topology.py"
+        )
         return 0 if same else 1
     file.write_text(draw())
     return 0

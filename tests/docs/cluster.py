@@ -16,25 +16,33 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 SERVICE, POD = "172.16.0.33", "10.0.2.21"
-META = {"namespace": "default", "resourceVersion": "1"}
-OBJECTS = {
+META: dict[str, object] = {"namespace": "default", "resourceVersion": "1"}
+OBJECTS: dict[str, list[dict[str, object]]] = {
     "/api/v1/services": [
         {
-            "apiVersion": "v1", "kind": "Service", "metadata": {**META, "name": "web"},
-            "spec": {"clusterIP": SERVICE, "clusterIPs": [SERVICE], "ports": [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}]},
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {**META, "name": "web"},
+            "spec": {
+                "clusterIP": SERVICE,
+                "clusterIPs": [SERVICE],
+                "ports": [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}],
+            },
         }
     ],
     "/apis/discovery.k8s.io/v1/endpointslices": [
         {
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
             "metadata": {**META, "name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
-            "addressType": "IPv4", "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+            "addressType": "IPv4",
+            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
             "endpoints": [{"addresses": [POD], "conditions": {"ready": True}}],
         }
     ],
     "/api/v1/nodes": [],
     "/apis/networking.k8s.io/v1/servicecidrs": [],
-}  # fmt: skip
+}
 
 
 class Api(BaseHTTPRequestHandler):
@@ -54,7 +62,9 @@ class Api(BaseHTTPRequestHandler):
         elif "watch" in parse_qs(address.query):
             self.watch(objects if "sendInitialEvents" in parse_qs(address.query) else None)
         else:
-            body = json.dumps({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": objects}).encode()
+            body = json.dumps(
+                {"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": objects}
+            ).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

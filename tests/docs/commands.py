@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Runs the commands of the documents as they are written: `make docs-check`.
 
-Every ```sh block says by an invisible comment above it on which machine it is meant: `<!-- on: office -->`. It is run there, in
-the document's order, and has to succeed (and to print what `<!-- on: office prints REGEX -->` says), unless it calls a program
-of NOT_RUN; then it is parsed, and what it names must exist. A program that is in neither list, and a block without a machine,
-are errors. `<!-- file: MACHINE PATH -->` puts the block below into a file,
+Every ```sh block says by an invisible comment above it on which machine it is meant: `<!-- on: office -->`. It is run
+there, in the document's order, and has to succeed (and to print what `<!-- on: office prints REGEX -->` says), unless it
+calls a program of NOT_RUN; then it is parsed, and what it names must exist. A program that is in neither list, and a
+block without a machine, are errors. `<!-- file: MACHINE PATH -->` puts the block below into a file,
 `<!-- boot: MACHINE CONFIG -->` starts an appliance with the example's configuration and the key of the desk.
 
     commands.py [--skybridge PROGRAM] [--list]
@@ -42,10 +42,10 @@ NOT_RUN = {
     "journalctl": "needs systemd",
     "systemd-analyze": "needs systemd; tests/package runs it",
 }
-RUN = {
-    "cat", "cd", "chmod", "cp", "curl", "find", "getent", "grep", "id", "install", "ip", "ls", "mkdir", "mv", "nft", "openssl", "ping", "python3",
-    "rm", "sed", "sha256sum", "skybridge", "ss", "stat", "sysctl", "systemctl", "tar", "umask",
-}  # fmt: skip
+RUN = set(
+    "cat cd chmod cp curl find getent grep id install ip ls mkdir mv nft openssl ping python3 rm sed sha256sum skybridge "
+    "ss stat sysctl systemctl tar umask".split()
+)
 
 MARK = re.compile(r"<!-- (on|file|boot): (\w+) ?(.*?) -->")
 

@@ -1,7 +1,8 @@
-"""A small world for the commands of the documents: an office, the internet with both NATs, a cloud, and a cluster with one Pod.
+"""A small world for the commands of the documents: an office, the internet with both NATs, a cloud, a cluster, one Pod.
 
-Each machine is a network namespace with a mount namespace of its own, in which /etc, /run, /var/lib and /root are copies. The
-built program stands in the PATH. `systemctl` is a script that does what the unit file says, for there is no systemd here.
+Each machine is a network namespace with a mount namespace of its own, in which /etc, /run, /var/lib and /root are
+copies. The built program stands in the PATH. `systemctl` is a script that starts, reloads and stops the daemon with the
+user, capabilities and commands of the unit file, and without its sandbox: there is no systemd here.
 """
 
 from __future__ import annotations
@@ -86,11 +87,27 @@ class Machine:
         call("ip", "netns", "add", self.namespace)
         self.ip("link", "set", "lo", "up")
         self._files(program)
-        script = " && ".join(f"mount --bind {self.folder}/{place.replace('/', '-')} /{place}" for place in ("etc", "run", "var/lib", "root"))
+        script = " && ".join(
+            f"mount --bind {self.folder}/{place.replace('/', '-')} /{place}"
+            for place in ("etc", "run", "var/lib", "root")
+        )
         # The holder keeps the namespaces; what is run enters them.
         self.holder = subprocess.Popen(
-            ["ip", "netns", "exec", self.namespace, "unshare", "--mount", "--propagation", "private", "bash", "-c", f"{script} && echo ready && exec sleep infinity"],
-            stdout=subprocess.PIPE, text=True,
+            [
+                "ip",
+                "netns",
+                "exec",
+                self.namespace,
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "bash",
+                "-c",
+                f"{script} && echo ready && exec sleep infinity",
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.holder.stdout is not None
         if self.holder.stdout.readline() != "ready\n":
@@ -100,7 +117,10 @@ class Machine:
         for place in ("run", "var-lib", "root", "bin"):
             (self.folder / place).mkdir(parents=True)
         shutil.copytree("/etc", self.folder / "etc", symlinks=True, ignore_dangling_symlinks=True)
-        for base, line in (("passwd", "skybridge:x:978:978::/var/lib/skybridge:/usr/sbin/nologin"), ("group", "skybridge:x:978:\nskybridge-control:x:979:skybridge")):
+        for base, line in (
+            ("passwd", "skybridge:x:978:978::/var/lib/skybridge:/usr/sbin/nologin"),
+            ("group", "skybridge:x:978:\nskybridge-control:x:979:skybridge"),
+        ):
             with (self.folder / "etc" / base).open("a") as file:
                 file.write(f"{line}\n")
         config = self.folder / "etc/skybridge"
@@ -112,7 +132,13 @@ class Machine:
         (self.folder / "bin/skybridge").symlink_to(program)
         systemctl = self.folder / "bin/systemctl"
         capabilities = ",".join(f"+{word.lower().removeprefix('cap_')}" for word in unit("AmbientCapabilities").split())
-        words = {"START": unit("ExecStart"), "RELOAD": unit("ExecReload"), "USER": unit("User"), "GROUP": unit("Group"), "CAPS": capabilities}
+        words = {
+            "START": unit("ExecStart"),
+            "RELOAD": unit("ExecReload"),
+            "USER": unit("User"),
+            "GROUP": unit("Group"),
+            "CAPS": capabilities,
+        }
         systemctl.write_text(re.sub("|".join(words), lambda found: words[found[0]], SYSTEMCTL))
         systemctl.chmod(0o755)
 
@@ -122,10 +148,19 @@ class Machine:
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
         """A script as root, in the folder that all machines share; it ends at the first command that fails."""
-        environment = {"PATH": f"{self.folder}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
+        environment = {
+            "PATH": f"{self.folder}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": "/root",
+            "LC_ALL": "C.UTF-8",
+        }
         enter = ["nsenter", "--target", str(self.holder.pid), "--net", "--mount", f"--wdns={self.shared}"]
         return subprocess.run(
-            [*enter, "bash", "-euo", "pipefail", "-c", script], env=environment, capture_output=True, text=True, timeout=LIMIT * 2, check=False
+            [*enter, "bash", "-euo", "pipefail", "-c", script],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT * 2,
+            check=False,
         )
 
     def write(self, path: str, content: str, mode: int = 0o640) -> None:
@@ -158,14 +193,20 @@ class World:
         self._join("office", "198.51.100.20/24", "internet", "198.51.100.1/24")
         self._join("internet", "10.0.3.1/24", "cloud", "10.0.3.10/24")
         self._join("cloud", "10.0.2.1/24", "pod", "10.0.2.21/24")
-        for name, gateway in (("client", "192.168.10.1"), ("office", "198.51.100.1"), ("cloud", "10.0.3.1"), ("pod", "10.0.2.1")):
+        for name, gateway in (
+            ("client", "192.168.10.1"),
+            ("office", "198.51.100.1"),
+            ("cloud", "10.0.3.1"),
+            ("pod", "10.0.2.1"),
+        ):
             self.machines[name].ip("route", "add", "default", "via", gateway)
         internet = self.machines["internet"]
         done = internet.run(
             "sysctl -qw net.ipv4.ip_forward=1\n"
             "nft 'add table ip nat; add chain ip nat pre { type nat hook prerouting priority -100; };"
             " add chain ip nat post { type nat hook postrouting priority 100; };"
-            " add rule ip nat pre ip daddr 203.0.113.10 dnat to 10.0.3.10; add rule ip nat post ip saddr 198.51.100.0/24 masquerade'"
+            " add rule ip nat pre ip daddr 203.0.113.10 dnat to 10.0.3.10;"
+            " add rule ip nat post ip saddr 198.51.100.0/24 masquerade'"
         )
         if done.returncode != 0:
             raise RuntimeError(done.stderr)
@@ -180,15 +221,19 @@ class World:
         key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
         done = pod.run(
             f"cd {folder}\n"
-            f"openssl req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=ca -days 2 -addext basicConstraints=critical,CA:TRUE\n"
+            f"openssl req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=ca -days 2"
+            " -addext basicConstraints=critical,CA:TRUE\n"
             f"openssl req {key} -keyout server.key -out server.csr -subj /CN=api\n"
             f"echo subjectAltName=IP:{API} >names\n"
-            "openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem\n"
+            "openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2"
+            " -extfile names -out server.pem\n"
         )
         if done.returncode != 0:
             raise RuntimeError(done.stderr)
         server = [sys.executable, str(Path(__file__).with_name("cluster.py")), str(folder), API]
-        self.server = subprocess.Popen(["ip", "netns", "exec", pod.namespace, *server], stdout=subprocess.PIPE, text=True)
+        self.server = subprocess.Popen(
+            ["ip", "netns", "exec", pod.namespace, *server], stdout=subprocess.PIPE, text=True
+        )
         assert self.server.stdout is not None
         if self.server.stdout.readline() != "ready\n":
             raise RuntimeError("no cluster")
@@ -205,7 +250,21 @@ class World:
 
     def _join(self, left: str, left_address: str, right: str, right_address: str) -> None:
         here, there = self.machines[left], self.machines[right]
-        call("ip", "-n", here.namespace, "link", "add", f"to-{right}", "type", "veth", "peer", "name", f"to-{left}", "netns", there.namespace)
+        call(
+            "ip",
+            "-n",
+            here.namespace,
+            "link",
+            "add",
+            f"to-{right}",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            f"to-{left}",
+            "netns",
+            there.namespace,
+        )
         for machine, device, address in ((here, f"to-{right}", left_address), (there, f"to-{left}", right_address)):
             machine.ip("address", "add", address, "dev", device)
             machine.ip("link", "set", device, "up")

@@ -23,88 +23,21 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import modules
-from engine import Result, Terraform, resources
+import yaml
+from inputs import KEY, MODES, OFFICES, PSK, config, example_inputs, inputs
 from modules import MODULES, ROOT, STANDARD
 from provider import Provider, Source
 from schema import Alicloud, Cdktf
 
+from engine import Result, Terraform, resources
+
 PACKAGES = ROOT / "target/terraform/packages"
 CLOUDS = {"aws": "aws", "gcp": "google", "azure": "azurerm", "alibaba": "alicloud"}
-MODES = ("translate", "translate-and-masquerade", "route")
-OFFICES = ["192.168.10.0/24", "192.168.20.0/24"]
-PSK = "0x000102030405060708090a0b0c0d0e0f"
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBvBvBvBvBvBvBvBvBvBvBvBvBvBvBvBvBvBvBvBvBvB operator"
-KUBECONFIG = """apiVersion: v1
-kind: Config
-current-context: prod
-clusters: [{name: prod, cluster: {server: "https://10.0.1.5:6443", insecure-skip-tls-verify: false}}]
-contexts: [{name: prod, context: {cluster: prod, user: skybridge}}]
-users: [{name: skybridge, user: {token: example}}]
-"""
-
 options = argparse.Namespace(terraform=None, skybridge=None)
 sources: dict[str, Source] = {}
 providers: dict[str, Provider] = {}
 terraform: Terraform
-
-
-def config(mode: str, cloud: str = "aws") -> str:
-    """The example's configuration in another mode, with both offices."""
-    text = (MODULES / cloud / "examples/basic/skybridge.toml").read_text()
-    return text.replace('services = "translate"', f'services = "{mode}"').replace(
-        'remote = ["192.168.10.0/24"]', 'remote = ["192.168.10.0/24", "192.168.20.0/24"]'
-    )
-
-
-def inputs(cloud: str, mode: str = "translate") -> dict[str, Any]:
-    """Variables for a cloud's module in a mode, with two offices and two route tables."""
-    common = {
-        "config": config(mode),
-        "secrets": {"office.psk": PSK, "kubeconfig": KUBECONFIG},
-        "mode": mode,
-        "office_cidrs": OFFICES,
-        "cluster_cidrs": ["10.0.1.0/24", "10.0.2.0/24"],
-    }
-    tables = {"route_table_ids": {"nodes": "tb-1", "pods": "tb-2"}, "cluster_security_group_ids": {"nodes": "sg-1"}}
-    group = {"name": "nodes", "resource_group_name": "network"}
-    service = {"service_cidrs": ["172.16.0.0/16"]} if mode == "route" else {}
-    own: dict[str, dict[str, Any]] = {
-        "aws": {"image_id": "ami-1", "subnet_id": "subnet-1", **tables},
-        "gcp": {"image_id": "skybridge", "zone": "europe-west1-b", "network": "vpc", "subnetwork": "edge", "cluster_target_tags": ["node"]},
-        "azure": {
-            "image_id": "/subscriptions/1/image",
-            "resource_group_name": "edge",
-            "location": "westeurope",
-            "subnet_id": "/subscriptions/1/subnet",
-            "private_ip": "10.0.3.10",
-            "ssh_public_keys": [KEY],
-            "route_tables": {"nodes": group, "pods": {**group, "name": "pods"}},
-            "cluster_security_groups": {"nodes": group},
-        },
-        "alibaba": {"image_id": "m-1", "vpc_id": "vpc-1", "vswitch_id": "vsw-1", **tables},
-    }
-    hop = {
-        "aws": {"service_next_hop": "eni-1", "appliance_route_table_id": "rtb-3"},
-        "gcp": {"service_next_hop": "node-1"},
-        "azure": {"service_next_hop": "10.0.1.11", "appliance_route_table": group},
-        "alibaba": {"service_next_hop": "eni-1", "appliance_route_table_id": "vtb-3"},
-    }
-    return common | own[cloud] | service | (hop[cloud] if mode == "route" else {})
-
-
-def example_inputs(cloud: str, folder: Path) -> dict[str, Any]:
-    """Variables for a cloud's example; every one that has no default gets a value of its type."""
-    given = inputs(cloud)
-    values: dict[str, Any] = {"psk_file": str(folder / "office.psk"), "kubeconfig_file": str(folder / "kubeconfig")}
-    for name, variable in modules.named(MODULES / cloud / "examples/basic", "variable").items():
-        if "default" not in variable:
-            values[name] = given.get(name, KEY if name == "ssh_public_key" else {} if "map" in variable["type"] else name)
-    (folder / "office.psk").write_text(PSK)
-    (folder / "kubeconfig").write_text(KUBECONFIG)
-    return values
 
 
 def setUpModule() -> None:
@@ -112,12 +45,16 @@ def setUpModule() -> None:
     global terraform
     for cloud, name in CLOUDS.items():
         kinds = {kind: modules.typed(MODULES / cloud, kind) for kind in ("resource", "data")}
-        wheel = next(PACKAGES.glob("pulumi_alicloud-*.whl" if name == "alicloud" else f"cdktf_cdktf_provider_{name}-*.whl"))
+        wheel = next(
+            PACKAGES.glob("pulumi_alicloud-*.whl" if name == "alicloud" else f"cdktf_cdktf_provider_{name}-*.whl")
+        )
         sources[name] = Alicloud(wheel) if name == "alicloud" else Cdktf(wheel, name, kinds["resource"], kinds["data"])
         providers[name] = Provider(sources[name], kinds["resource"], kinds["data"])
     attached = {}
     for cloud, name in CLOUDS.items():
-        attached[f"registry.terraform.io/{modules.required_providers(MODULES / cloud)[name]['source']}"] = providers[name]
+        attached[f"registry.terraform.io/{modules.required_providers(MODULES / cloud)[name]['source']}"] = providers[
+            name
+        ]
     terraform = Terraform(MODULES, attached, options.terraform)
     for cloud in CLOUDS:
         for folder in (terraform.path(cloud), terraform.path(cloud, "examples/basic")):
@@ -157,10 +94,14 @@ def refused(cloud: str, variables: dict[str, Any]) -> Result:
 def user_data(cloud: str, created: dict[str, dict[str, Any]]) -> str:
     """The user-data of the planned instance, as its cloud-init reads it."""
     if cloud == "aws":
-        return created["aws_instance.this"]["user_data"]
+        return str(created["aws_instance.this"]["user_data"])
     if cloud == "gcp":
-        return created["google_compute_instance.this"]["metadata"]["user-data"]
-    packed = created["azurerm_linux_virtual_machine.this"]["custom_data"] if cloud == "azure" else created["alicloud_instance.this"]["user_data"]
+        return str(created["google_compute_instance.this"]["metadata"]["user-data"])
+    packed = (
+        created["azurerm_linux_virtual_machine.this"]["custom_data"]
+        if cloud == "azure"
+        else created["alicloud_instance.this"]["user_data"]
+    )
     return base64.b64decode(packed).decode()
 
 
@@ -217,12 +158,16 @@ class Declared(unittest.TestCase):
         for folder in self.folders():
             text = (folder / "README.md").read_text()
             told = set(re.findall(r"^\| `(\w+)`", text, re.M))
-            self.assertEqual(told, set(modules.named(folder, "variable")) | set(modules.named(folder, "output")), folder)
+            self.assertEqual(
+                told, set(modules.named(folder, "variable")) | set(modules.named(folder, "output")), folder
+            )
 
     def test_the_versions_asked_for_are_the_ones_checked(self) -> None:
         for cloud, name in CLOUDS.items():
             asked = modules.required_providers(MODULES / cloud)[name]
-            self.assertTrue(modules.allows(asked["version"], sources[name].version), f"{cloud}: {sources[name].version}")
+            self.assertTrue(
+                modules.allows(asked["version"], sources[name].version), f"{cloud}: {sources[name].version}"
+            )
 
     def test_every_type_is_in_the_providers_schema(self) -> None:
         for cloud, name in CLOUDS.items():
@@ -248,8 +193,8 @@ class Engine(unittest.TestCase):
         cases = {
             "aws": ("source_dest_check = false", "source_dst_check = false"),
             "gcp": ("can_ip_forward            = true", "ip_forward = true"),
-            "azure": ("    caching              = \"ReadWrite\"\n", ""),
-            "alibaba": ("source_dest_check          = false", "source_dest_check = \"off\""),
+            "azure": ('    caching              = "ReadWrite"\n', ""),
+            "alibaba": ("source_dest_check          = false", 'source_dest_check = "off"'),
         }
         for cloud, (right, wrong) in cases.items():
             path = terraform.path(cloud) / "main.tf"
@@ -257,14 +202,18 @@ class Engine(unittest.TestCase):
             self.assertIn(right, text)
             path.write_text(text.replace(right, wrong))
             try:
-                self.assertNotEqual(terraform.run(terraform.path(cloud), "validate", "-no-color").code, 0, f"{cloud}: {wrong}")
+                self.assertNotEqual(
+                    terraform.run(terraform.path(cloud), "validate", "-no-color").code, 0, f"{cloud}: {wrong}"
+                )
             finally:
                 path.write_text(text)
 
     def test_the_examples_can_be_planned(self) -> None:
         for cloud in CLOUDS:
             with tempfile.TemporaryDirectory() as folder:
-                result, plan = terraform.plan(terraform.path(cloud, "examples/basic"), example_inputs(cloud, Path(folder)))
+                result, plan = terraform.plan(
+                    terraform.path(cloud, "examples/basic"), example_inputs(cloud, Path(folder))
+                )
             self.assertEqual(result.code, 0, f"{cloud}: {result.text}")
             self.assertIn("/etc/skybridge/office.psk", written(user_data(cloud, resources(plan))))
 
@@ -272,7 +221,12 @@ class Engine(unittest.TestCase):
 class Plans(unittest.TestCase):
     """What would be created."""
 
-    ROUTES = {"aws": "aws_route", "gcp": "google_compute_route", "azure": "azurerm_route", "alibaba": "alicloud_route_entry"}
+    ROUTES = {
+        "aws": "aws_route",
+        "gcp": "google_compute_route",
+        "azure": "azurerm_route",
+        "alibaba": "alicloud_route_entry",
+    }
 
     def test_each_office_is_routed_from_every_table_where_the_mode_needs_it(self) -> None:
         # Google Cloud has one table for the whole network.
@@ -281,26 +235,36 @@ class Plans(unittest.TestCase):
             for mode in MODES:
                 created = planned(cloud, inputs(cloud, mode))
                 routes = of(created, f"{kind}.office")
-                self.assertEqual(len(routes), 0 if mode == "translate-and-masquerade" else expected[cloud], f"{cloud} {mode}")
+                self.assertEqual(
+                    len(routes), 0 if mode == "translate-and-masquerade" else expected[cloud], f"{cloud} {mode}"
+                )
                 self.assertEqual(len(of(created, f"{kind}.service")), int(mode == "route"), f"{cloud} {mode}")
 
     def test_the_appliance_may_forward(self) -> None:
         for mode in MODES:
             self.assertIs(planned("aws", inputs("aws", mode))["aws_network_interface.this"]["source_dest_check"], False)
             self.assertIs(planned("gcp", inputs("gcp", mode))["google_compute_instance.this"]["can_ip_forward"], True)
-            self.assertIs(planned("azure", inputs("azure", mode))["azurerm_network_interface.this"]["ip_forwarding_enabled"], True)
-            self.assertIs(planned("alibaba", inputs("alibaba", mode))["alicloud_instance.this"]["source_dest_check"], False)
+            self.assertIs(
+                planned("azure", inputs("azure", mode))["azurerm_network_interface.this"]["ip_forwarding_enabled"], True
+            )
+            self.assertIs(
+                planned("alibaba", inputs("alibaba", mode))["alicloud_instance.this"]["source_dest_check"], False
+            )
 
     def test_azure_routes_lead_to_the_virtual_appliance(self) -> None:
         for route in of(planned("azure", inputs("azure", "route")), "azurerm_route.office"):
-            self.assertEqual((route["next_hop_type"], route["next_hop_in_ip_address"]), ("VirtualAppliance", "10.0.3.10"))
+            self.assertEqual(
+                (route["next_hop_type"], route["next_hop_in_ip_address"]), ("VirtualAppliance", "10.0.3.10")
+            )
 
     def test_filters_towards_the_cluster_name_the_offices_networks(self) -> None:
         created = planned("aws", inputs("aws"))
         told = {rule["cidr_ipv4"] for rule in of(created, "aws_vpc_security_group_ingress_rule.office_to_cluster")}
         self.assertEqual(told, set(OFFICES))
         created = planned("alibaba", inputs("alibaba"))
-        self.assertEqual({rule["cidr_ip"] for rule in of(created, "alicloud_security_group_rule.office_to_cluster")}, set(OFFICES))
+        self.assertEqual(
+            {rule["cidr_ip"] for rule in of(created, "alicloud_security_group_rule.office_to_cluster")}, set(OFFICES)
+        )
         (rule,) = of(planned("azure", inputs("azure")), "azurerm_network_security_rule.office_to_cluster")
         self.assertEqual(set(rule["source_address_prefixes"]), {*OFFICES, "10.0.3.10/32"})
         # Google Cloud's rule also names the appliance's address, which is known only when it is made.
@@ -310,29 +274,51 @@ class Plans(unittest.TestCase):
 
     def test_where_clients_are_hidden_the_cluster_sees_the_appliance_only(self) -> None:
         mode = "translate-and-masquerade"
-        self.assertEqual(of(planned("aws", inputs("aws", mode)), "aws_vpc_security_group_ingress_rule.office_to_cluster"), [])
-        self.assertEqual(of(planned("alibaba", inputs("alibaba", mode)), "alicloud_security_group_rule.office_to_cluster"), [])
+        self.assertEqual(
+            of(planned("aws", inputs("aws", mode)), "aws_vpc_security_group_ingress_rule.office_to_cluster"), []
+        )
+        self.assertEqual(
+            of(planned("alibaba", inputs("alibaba", mode)), "alicloud_security_group_rule.office_to_cluster"), []
+        )
         (rule,) = of(planned("azure", inputs("azure", mode)), "azurerm_network_security_rule.office_to_cluster")
         self.assertEqual(rule["source_address_prefixes"], ["10.0.3.10/32"])
-        (rule,) = of(planned("gcp", inputs("gcp", mode) | {"private_ip": "10.0.3.10"}), "google_compute_firewall.office_to_cluster")
+        (rule,) = of(
+            planned("gcp", inputs("gcp", mode) | {"private_ip": "10.0.3.10"}),
+            "google_compute_firewall.office_to_cluster",
+        )
         self.assertEqual(rule["source_ranges"], ["10.0.3.10/32"])
 
     def ports(self, cloud: str, created: dict[str, dict[str, Any]]) -> set[str]:
         """`protocol port` of everything that comes in from outside of the cluster."""
         if cloud == "aws":
-            rules = [r for name in ("ike", "icmp", "ssh") for r in of(created, f"aws_vpc_security_group_ingress_rule.{name}")]
+            rules = [
+                r for name in ("ike", "icmp", "ssh") for r in of(created, f"aws_vpc_security_group_ingress_rule.{name}")
+            ]
             return {f"{r['ip_protocol']} {r['from_port']}" for r in rules}
         if cloud == "gcp":
-            allows = [a for name in ("ike", "icmp", "ssh") for r in of(created, f"google_compute_firewall.{name}") for a in r["allow"]]
+            allows = [
+                a
+                for name in ("ike", "icmp", "ssh")
+                for r in of(created, f"google_compute_firewall.{name}")
+                for a in r["allow"]
+            ]
             return {f"{a['protocol']} {port}" for a in allows for port in a.get("ports") or ["-1"]}
         if cloud == "azure":
-            rules = [v for k, v in created.items() if k.startswith("azurerm_network_security_rule.allow") and '"cluster"' not in k]
+            rules = [
+                v
+                for k, v in created.items()
+                if k.startswith("azurerm_network_security_rule.allow") and '"cluster"' not in k
+            ]
             return {
                 f"{r['protocol'].lower()} {port.replace('*', '-1')}"
                 for r in rules
                 for port in (r.get("destination_port_ranges") or [r["destination_port_range"]])
             }
-        rules = [v for k, v in created.items() if k.startswith("alicloud_security_group_rule.appliance[") and '"cluster ' not in k]
+        rules = [
+            v
+            for k, v in created.items()
+            if k.startswith("alicloud_security_group_rule.appliance[") and '"cluster ' not in k
+        ]
         return {f"{r['ip_protocol']} {r['port_range'].split('/')[0]}" for r in rules}
 
     def test_only_ike_and_icmp_come_in_and_ssh_where_it_is_configured(self) -> None:
@@ -363,7 +349,9 @@ class Refused(unittest.TestCase):
 
     def test_route_without_a_next_hop(self) -> None:
         for cloud in CLOUDS:
-            self.assertIn("With route, service_cidrs", refused(cloud, inputs(cloud, "route") | {"service_next_hop": None}).text)
+            self.assertIn(
+                "With route, service_cidrs", refused(cloud, inputs(cloud, "route") | {"service_next_hop": None}).text
+            )
 
     def test_networks_that_are_none(self) -> None:
         for cloud in CLOUDS:
@@ -396,14 +384,20 @@ class UserData(unittest.TestCase):
 
     def test_it_is_a_cloud_config_that_the_boot_contract_describes(self) -> None:
         for cloud in CLOUDS:
-            variables = inputs(cloud) | {"ssh_cidrs": ["198.51.100.0/24"], "ssh_public_keys": [KEY], "ike_ports": [500, 4500, 4501]}
+            variables = inputs(cloud) | {
+                "ssh_cidrs": ["198.51.100.0/24"],
+                "ssh_public_keys": [KEY],
+                "ike_ports": [500, 4500, 4501],
+            }
             text = user_data(cloud, planned(cloud, variables))
             self.assertTrue(text.startswith("#cloud-config\n"), cloud)
             self.assertEqual(yaml.safe_load(text)["ssh_authorized_keys"], [KEY])
             files = written(text)
             allow = files.pop("/etc/skybridge/appliance/allow")
             self.assertEqual(allow["content"], "ssh 198.51.100.0/24\nudp 4501\n")
-            self.assertEqual(set(files), {f"/etc/skybridge/{name}" for name in ("skybridge.toml", "office.psk", "kubeconfig")})
+            self.assertEqual(
+                set(files), {f"/etc/skybridge/{name}" for name in ("skybridge.toml", "office.psk", "kubeconfig")}
+            )
             for file in files.values():
                 self.assertEqual((file["owner"], file["permissions"]), ("root:skybridge", "0640"))
             self.assertEqual(files["/etc/skybridge/office.psk"]["content"], PSK)
@@ -420,7 +414,9 @@ class UserData(unittest.TestCase):
         self.assertEqual(written(user_data("aws", planned("aws", variables)))["/etc/skybridge/odd"]["content"], odd)
 
     def test_skybridge_accepts_the_configuration(self) -> None:
-        program = options.skybridge or next((p for p in (ROOT / "target/release/skybridge", ROOT / "target/debug/skybridge") if p.exists()), None)
+        program = options.skybridge or next(
+            (p for p in (ROOT / "target/release/skybridge", ROOT / "target/debug/skybridge") if p.exists()), None
+        )
         if program is None:
             self.fail("no skybridge was built: cargo build")
         for cloud in CLOUDS:
@@ -432,7 +428,11 @@ class UserData(unittest.TestCase):
                         target.write_text(re.sub(r"(?m)^(user|control_group) = .*\n", "", file["content"]))
                         target.chmod(0o600)
                     done = subprocess.run(
-                        [program, "check", "--config", f"{folder}/skybridge.toml"], capture_output=True, text=True, timeout=60, check=False
+                        [program, "check", "--config", f"{folder}/skybridge.toml"],
+                        capture_output=True,
+                        text=True,
+                        timeout=60,
+                        check=False,
                     )
                 self.assertEqual(done.returncode, 0, f"{cloud} {mode}: {done.stdout}{done.stderr}")
 

@@ -53,7 +53,9 @@ class Terraform:
         configuration = self.folder / "terraformrc"
         configuration.write_text("disable_checkpoint = true\n")
         self.environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("TF_", "AWS_", "ALICLOUD_", "ARM_", "GOOGLE_"))
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("TF_", "AWS_", "ALICLOUD_", "ARM_", "GOOGLE_"))
         } | {
             "TF_CLI_CONFIG_FILE": str(configuration),
             "TF_IN_AUTOMATION": "1",

@@ -27,7 +27,8 @@ def _plain(value: Any) -> Any:
 def load(path: Path) -> dict[str, Any]:
     """One file; an error of syntax raises."""
     with path.open() as file:
-        return _plain(hcl2.load(file))
+        text: dict[str, Any] = _plain(hcl2.load(file))
+    return text
 
 
 def named(folder: Path, kind: str) -> dict[str, dict[str, Any]]:
@@ -47,7 +48,8 @@ def typed(folder: Path, kind: str) -> set[str]:
 def required_providers(folder: Path) -> dict[str, dict[str, str]]:
     """What `versions.tf` asks for."""
     block = load(folder / "versions.tf")["terraform"][0]
-    return block.get("required_providers", [{}])[0]
+    asked: dict[str, dict[str, str]] = block.get("required_providers", [{}])[0]
+    return asked
 
 
 def references(folder: Path) -> set[tuple[str, str]]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from concurrent import futures
-from typing import Any, Callable, Protocol
+from typing import Any, Protocol
 
 import grpc
 import msgpack
-
 from schema import Attribute, Block
+
 from wire import Message, encode, field
 
 UNKNOWN = msgpack.ExtType(0, b"\0")
@@ -80,7 +81,7 @@ def _dynamic(value: Any) -> Message:
     return [(1, msgpack.packb(value))]
 
 
-class Provider(grpc.GenericRpcHandler):
+class Provider(grpc.GenericRpcHandler):  # type: ignore[misc]
     """One provider's server."""
 
     def __init__(self, source: Source, resources: set[str], data: set[str]) -> None:
@@ -126,7 +127,9 @@ class Provider(grpc.GenericRpcHandler):
 
     def _schema(self, _: bytes) -> Message:
         maps = [(2, self.resources), (3, self.data)]
-        entries = [(n, [(1, name), (2, _schema_message(block))]) for n, blocks in maps for name, block in blocks.items()]
+        entries = [
+            (n, [(1, name), (2, _schema_message(block))]) for n, blocks in maps for name, block in blocks.items()
+        ]
         return [(1, _schema_message(self.own)), *entries]
 
     def _plan(self, request: bytes) -> Message:

@@ -33,7 +33,7 @@ class Block:
     """What a resource, or a block in it, consists of."""
 
     attributes: dict[str, Attribute] = field(default_factory=dict)
-    blocks: dict[str, "Nested"] = field(default_factory=dict)
+    blocks: dict[str, Nested] = field(default_factory=dict)
 
 
 @dataclass
@@ -52,7 +52,9 @@ DECLARED = re.compile(r"\{@link [^}]*#(\w+) \w+#\w+\}\n +\*/\n +readonly \w+(\??
 ENTRY = re.compile(
     r"^ +(\w+): \{\n +value: (.*),\n +isBlock: (true|false),\n +type: \"(\w+)\",\n +storageClassType: \"(\w+)\"", re.M
 )
-GETTER = re.compile(r"get (\w+)\(\) \{\n +return this\.get(String|Number|Boolean|List|NumberList|Any)\w*Attribute\('(\w+)'\)")
+GETTER = re.compile(
+    r"get (\w+)\(\) \{\n +return this\.get(String|Number|Boolean|List|NumberList|Any)\w*Attribute\('(\w+)'\)"
+)
 
 
 def _cty(kind: str, storage: str) -> Any:
@@ -132,7 +134,7 @@ class Cdktf:
             attribute.computed |= attribute.optional
         return block
 
-    def _block(self, owner: str, interface: str, entries: str, source: "_Source") -> Block:
+    def _block(self, owner: str, interface: str, entries: str, source: _Source) -> Block:
         required = source.required.get(interface, set())
         block = Block()
         for name, value, is_block, kind, storage in ENTRY.findall(entries):

@@ -1,15 +1,15 @@
 """The little of protocol buffers that Terraform's plugin protocol needs: varints and length-delimited fields.
 
-The messages are plain: a message is a list of (field number, value), where a value is an int, bytes, or another such list.
+A message is a list of (field number, value), where a value is an int, bytes, text, or another such list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Union
+from typing import Any, Union
 
-Value = Union[int, bool, bytes, str, "Message"]
-Message = Sequence[tuple[int, Value]]
+Value = Union[int, bytes, str, "Message"]
+Message = Sequence[tuple[int, Any]]  # tuple[int, Value], which would have to name itself
 
 
 def _varint(number: int) -> bytes:
