@@ -53,7 +53,8 @@ stop() {
     rm -f /run/skybridge.pid
 }
 case "$*" in
-"enable --now skybridge" | "start skybridge") start ;;
+"enable skybridge") ;;
+"start skybridge") start ;;
 "stop skybridge") stop ;;
 "restart skybridge") stop; start ;;
 "reload skybridge") RELOAD ;;

@@ -98,7 +98,7 @@ resource "azurerm_network_interface" "this" {
   resource_group_name            = var.resource_group_name
   location                       = var.location
   ip_forwarding_enabled          = true
-  accelerated_networking_enabled = true
+  accelerated_networking_enabled = var.accelerated_networking
   tags                           = var.tags
 
   ip_configuration {

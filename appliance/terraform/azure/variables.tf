@@ -103,6 +103,12 @@ variable "private_ip" {
   }
 }
 
+variable "accelerated_networking" {
+  description = "Accelerated networking of the NIC. Off, for the image was not tried with it."
+  type        = bool
+  default     = false
+}
+
 variable "peer_cidrs" {
   description = "Networks that may speak IKE and ESP to the appliance. Offices behind a carrier's NAT need 0.0.0.0/0: peers prove who they are by key."
   type        = list(string)
