@@ -3,8 +3,9 @@
 #
 #   build.sh deb|rpm [--arch amd64|arm64] [--no-build]
 #
-# --no-build packs target/release/skybridge as it is. Cargo's own settings are honoured: where time counts more than the
-# last tenth of speed, CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 make a quicker build.
+# --no-build packs the program that was built before as it is. Cargo's own settings are honoured: where time counts more than
+# the last tenth of speed, CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 make a quicker build, and
+# SKYBRIDGE_PACKAGE_PROFILE=dev packs the one that the tests are built with, for trying the package and not for use.
 # The result depends on the sources, the compiler and SOURCE_DATE_EPOCH (by default the last commit's time) only.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -46,12 +47,20 @@ if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then
 fi
 export SOURCE_DATE_EPOCH
 
+profile=${SKYBRIDGE_PACKAGE_PROFILE:-release}
 if [ "$arch" = amd64 ]; then
-    binary=target/release/skybridge
-    $build && $CARGO build --locked --release --bin skybridge
+    case $profile in
+    release) binary=target/release/skybridge ;;
+    dev) binary=target/debug/skybridge ;;
+    *)
+        say "SKYBRIDGE_PACKAGE_PROFILE is release or dev"
+        exit 2
+        ;;
+    esac
+    if $build; then "$CARGO" build --locked --profile "$profile" --bin skybridge; fi
 else
     binary=target/cross/build/$target/release/skybridge
-    $build && appliance/package/cross.sh "$arch"
+    if $build; then appliance/package/cross.sh "$arch"; fi
 fi
 [ -x "$binary" ] || {
     say "$binary is not there: leave --no-build out"
@@ -69,7 +78,11 @@ program() {
 
 rm -rf "$stage"
 mkdir -p "$stage/man" "$stage/completions"
-"$strip" --strip-unneeded -o "$stage/skybridge" "$binary"
+mkdir "$stage/docs"
+cp docs/*.md "$stage/docs"
+gzip -9nc docs/CHANGELOG.md >"$stage/changelog.gz"
+rm "$stage/docs/CHANGELOG.md"
+"$strip" --strip-unneeded --remove-section=.comment -o "$stage/skybridge" "$binary"
 program man "$stage/man"
 program completions bash >"$stage/completions/skybridge"
 program completions zsh >"$stage/completions/_skybridge"

@@ -43,8 +43,10 @@ has() { # has WHAT TEXT PART
     case $2 in *"$3"*) checks=$((checks + 1)) ;; *) fail "$1: no '$3' in: $2" ;; esac
 }
 
-there() { for path in "$@"; do [ -e "$root$path" ] || fail "$path is missing"; checks=$((checks + 1)); done; }
-gone() { for path in "$@"; do [ ! -e "$root$path" ] || fail "$path is still there"; checks=$((checks + 1)); done; }
+# A link's target is inside.
+exists() { [ -e "$root$1" ] || [ -L "$root$1" ]; }
+there() { for path in "$@"; do exists "$path" || fail "$path is missing"; checks=$((checks + 1)); done; }
+gone() { for path in "$@"; do ! exists "$path" || fail "$path is still there"; checks=$((checks + 1)); done; }
 
 # In namespaces of its own: what it starts ends with it, and no route of the host is in reach.
 inside() {
