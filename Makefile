@@ -7,7 +7,7 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 5
 
 .PHONY: help build demo test test-long bench lint doc fuzz clean terraform-check docs-check ansible-lint ansible-test \
-	deb rpm package-test package-boot image image-test image-boot image-twice
+	deb rpm package-test package-boot rpm-test image image-test image-boot image-twice
 
 help:
 	@echo "make demo       two daemons join a simulated office and cloud; every check is a row"
@@ -17,6 +17,7 @@ help:
 	@echo "make lint       format, clippy with warnings denied, documentation"
 	@echo "make deb        the Debian package, in target/package; make rpm the other one"
 	@echo "make package-test     installs, upgrades, removes and purges it in fresh Debian 12 and 13, and lint"
+	@echo "make rpm-test         the other one, as far as that can be tried on Debian"
 	@echo "make package-boot     the service under a booted systemd, in a machine under qemu (slow)"
 	@echo "make image      the appliance's disk image, in target/image"
 	@echo "make image-test       builds it and looks into it"
@@ -68,6 +69,10 @@ deb:
 rpm:
 	@tests/setup.sh rpm
 	appliance/package/build.sh rpm
+
+rpm-test: rpm
+	[ -s target/package/base/bookworm.tar ] || tests/package/chroot.sh bookworm
+	tests/package/rpm.sh
 
 package-test: deb
 	tests/package/inspect.py

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what `make demo`, `make test` or `make bench` needs on Debian or Ubuntu, and nothing that is there.
-#   setup.sh build|demo|test|bench|terraform|ansible|package|rpm|image|docs
+#   setup.sh build|demo|test|bench|terraform|ansible|package|rpm|arm64|image|docs
 # Prints the folder to put before PATH if cargo had to be installed (nothing otherwise).
 set -eu
 
@@ -50,7 +50,7 @@ if [ "$want" = ansible ]; then
     need kea-dhcp4-server kea-dhcp4
 fi
 case $want in
-package | rpm)
+package | rpm | arm64)
     need python3 python3
     need git git
     need dpkg-dev dpkg-shlibdeps
@@ -65,7 +65,16 @@ package)
     need man-db man
     need util-linux unshare
     ;;
-rpm) need rpm rpm ;;
+rpm)
+    need rpm rpm
+    need rpmlint rpmlint
+    need mmdebstrap mmdebstrap
+    ;;
+arm64)
+    need gcc-aarch64-linux-gnu aarch64-linux-gnu-gcc
+    need libc6-dev-arm64-cross /usr/aarch64-linux-gnu/include/stdio.h
+    need qemu-user-static qemu-aarch64-static
+    ;;
 esac
 if [ "$want" = image ]; then
     need python3 python3
@@ -206,7 +215,7 @@ package_crate() { # package_crate CRATE VERSION
     rm -rf target/tools/build
 }
 
-if [ "$want" = package ]; then
+if [ "$want" = package ] || [ "$want" = arm64 ]; then
     package_crate cargo-deb 3.8.0
 elif [ "$want" = rpm ]; then
     package_crate cargo-generate-rpm 0.21.1

@@ -45,6 +45,7 @@ inside() {
 here() { unshare --net -- rpm --root "$root" --nosignature --nodeps --ignoreos --ignorearch "$@"; }
 owner() { inside stat -c '%U:%G %a' "$1"; }
 
+rpmlint --config appliance/package/rpm/rpmlint.toml "$package" >"$work/log" 2>&1 || fail "rpmlint: $(cat "$work/log")"
 rpm -K --nosignature "$package" >/dev/null || fail "its digests do not fit"
 files=$(query --queryformat '[%{FILENAMES} %{FILEMODES:octal} %{FILEUSERNAME}:%{FILEGROUPNAME}\n]')
 for line in "/usr/bin/skybridge 100755 root:root" "/usr/lib/systemd/system/skybridge.service 100644 root:root" \
