@@ -72,6 +72,10 @@ class Terraform:
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=300, check=False)
         return Result(done.returncode, done.stdout, done.stderr)
 
+    def apply(self, folder: Path) -> Result:
+        """Applies what was planned last, with the stand-ins for the providers."""
+        return self.run(folder, "apply", "-input=false", "-no-color", str(self.folder / "plan"))
+
     def path(self, *parts: str) -> Path:
         """A folder of the copy."""
         return self.folder.joinpath("modules", *parts)
@@ -87,6 +91,15 @@ class Terraform:
         if shown.code != 0:
             return shown, {}
         return result, json.loads(shown.out)
+
+
+def changes(plan: dict[str, Any]) -> dict[str, str]:
+    """What a plan would do to each resource: `create`, `update`, `delete create` and so on."""
+    return {
+        each["address"]: " ".join(each["change"]["actions"])
+        for each in plan["resource_changes"]
+        if each["mode"] == "managed" and each["change"]["actions"] != ["no-op"]
+    }
 
 
 def resources(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:

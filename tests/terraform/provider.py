@@ -1,6 +1,7 @@
 """Stands in for a cloud's provider towards Terraform: it serves the provider's schema over the plugin protocol (version 5)
-and plans whatever the schema allows, with everything that only the cloud can know left unknown. It creates nothing and
-speaks to no cloud.
+and plans whatever the schema allows, with everything that only the cloud can know left unknown. What is "applied" gets
+sample values for that, and goes nowhere but into Terraform's state. It creates nothing and speaks to no cloud, and it
+does not know which changes take a new resource.
 
 Terraform attaches to it by TF_REATTACH_PROVIDERS.
 """
@@ -61,7 +62,8 @@ def _complete(block: Block, value: dict[str, Any] | None, known: bool) -> dict[s
     if value is None:
         return None
     for name, attribute in block.attributes.items():
-        if attribute.computed and value.get(name) is None:
+        # What is of no known type stays null: the modules use none of it.
+        if attribute.computed and attribute.type != "dynamic" and value.get(name) is None:
             value[name] = _result(attribute, name, known)
     for name, nested in block.blocks.items():
         inner = value.get(name)
@@ -69,6 +71,20 @@ def _complete(block: Block, value: dict[str, Any] | None, known: bool) -> dict[s
             value[name] = _complete(nested.block, inner, known)
         elif isinstance(inner, list):
             value[name] = [_complete(nested.block, each, known) for each in inner]
+    return value
+
+
+def _known(block: Block, value: dict[str, Any] | None) -> dict[str, Any] | None:
+    """With sample values in the place of unknown ones."""
+    if value is None:
+        return None
+    for name, each in value.items():
+        if isinstance(each, msgpack.ExtType):
+            value[name] = _result(block.attributes[name], name, known=True)
+        elif name in block.blocks and isinstance(each, list):
+            value[name] = [_known(block.blocks[name].block, inner) for inner in each]
+        elif name in block.blocks:
+            value[name] = _known(block.blocks[name].block, each)
     return value
 
 
@@ -95,6 +111,9 @@ class Provider(grpc.GenericRpcHandler):  # type: ignore[misc]
             "ValidateDataSourceConfig": lambda request: [],
             "Configure": lambda request: [],
             "PlanResourceChange": self._plan,
+            "ApplyResourceChange": self._apply,
+            "ReadResource": lambda request: [(1, _dynamic(_unpack(field(request, 2))))],
+            "UpgradeResourceState": lambda request: [(1, _dynamic(json.loads(field(field(request, 3), 1))))],
             "ReadDataSource": self._read,
             "Stop": lambda request: [],
         }
@@ -135,6 +154,10 @@ class Provider(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _plan(self, request: bytes) -> Message:
         block = self.resources[field(request, 1).decode()]
         return [(1, _dynamic(_complete(block, _unpack(field(request, 3)), known=False)))]
+
+    def _apply(self, request: bytes) -> Message:
+        block = self.resources[field(request, 1).decode()]
+        return [(1, _dynamic(_known(block, _unpack(field(request, 3)))))]
 
     def _read(self, request: bytes) -> Message:
         block = self.data[field(request, 1).decode()]
