@@ -26,6 +26,20 @@ DEBS = ROOT / "target/ansible/debs"
 MIRROR = os.environ.get("SKYBRIDGE_MIRROR", "http://deb.debian.org/debian")
 
 
+# The Pod: tells a client by HTTP which address it has, and sends datagrams back.
+POD = """import http.server, socket, threading
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(self.client_address[0].encode())
+def echo():
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", 7))
+    while True:
+        d, a = s.recvfrom(100); s.sendto(d, a)
+threading.Thread(target=echo, daemon=True).start()
+http.server.ThreadingHTTPServer(("", 8080), Page).serve_forever()
+"""
+
+
 @dataclass
 class Machine:
     """One end: how to reach it, and what it is."""
@@ -139,4 +153,4 @@ def install(machine: Machine, *packages: str) -> None:
     machine.ssh.run("DEBIAN_FRONTEND=noninteractive dpkg -i /root/debs/*.deb && rm -r /root/debs", timeout=900)
 
 
-__all__ = ["Lab", "Machine", "Namespace", "Process", "World", "VmError", "build", "command", "install", "poll", "subprocess"]
+__all__ = ["POD", "ROOT", "Lab", "Machine", "Namespace", "Process", "World", "VmError", "build", "command", "install", "poll", "subprocess"]

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from machines import ROOT, Lab, Machine, Process, World, build, install, poll
+from machines import POD, ROOT, Lab, Machine, Process, World, build, install, poll
 
 COLLECTION = ROOT / "ansible"
 VENV = ROOT / "target/ansible-venv/bin"
@@ -53,17 +53,6 @@ items:
   addressType: IPv4
   endpoints: [{addresses: [10.0.2.21], conditions: {ready: true}}]
   ports: [{name: http, port: 8080, protocol: TCP}]
-"""
-POD = """import http.server, socket, threading
-class Page(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200); self.end_headers(); self.wfile.write(self.client_address[0].encode())
-def echo():
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", 7))
-    while True:
-        d, a = s.recvfrom(100); s.sendto(d, a)
-threading.Thread(target=echo, daemon=True).start()
-http.server.ThreadingHTTPServer(("", 8080), Page).serve_forever()
 """
 GET = """import sys, urllib.request
 print(urllib.request.urlopen("http://%s:%s/" % tuple(sys.argv[1:]), timeout=10).read().decode())

@@ -173,6 +173,10 @@ def write(module, path, text):
     if not text:
         if os.path.exists(path):
             os.remove(path)
+            try:
+                os.rmdir(os.path.dirname(path))
+            except OSError:
+                pass  # Others have files there.
         return
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     beside = path + ".skybridge-new"
