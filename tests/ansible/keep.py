@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Keeps the machines of the plays for the molecule scenario, which creates, uses and destroys them by separate commands.
 
-    keep.py up FOLDER OFFICE CLOUD [--containers]     starts them and returns when they answer; FOLDER/world.json says where
+    keep.py up FOLDER OFFICE CLOUD [--containers=NAMES]     starts them and returns when they answer; FOLDER/world.json says where
     keep.py down FOLDER                               ends them
 
 FOLDER/ssh is an ssh that runs in the machines' network namespace.
@@ -19,7 +19,7 @@ from pathlib import Path
 from machines import POD, Lab, build, install, poll
 
 
-def serve(folder: Path, office: str, cloud: str, containers: bool) -> None:
+def serve(folder: Path, office: str, cloud: str, containers: list[str]) -> None:
     """Builds the world, writes down where it is, and holds it until told to end."""
     with Lab("ansm") as lab:
         world = build(lab, office, cloud, containers)
@@ -38,7 +38,7 @@ def serve(folder: Path, office: str, cloud: str, containers: bool) -> None:
                 machine.stop()
 
 
-def up(folder: Path, office: str, cloud: str, containers: bool) -> None:
+def up(folder: Path, office: str, cloud: str, containers: list[str]) -> None:
     """Starts the keeper in the background and waits for its word."""
     folder.mkdir(parents=True, exist_ok=True)
     pid = os.fork()
@@ -90,7 +90,8 @@ def main() -> None:
     """The command."""
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
     if words[:1] == ["up"] and len(words) == 4:
-        up(Path(words[1]), words[2], words[3], "--containers" in sys.argv)
+        names = [word.split("=")[1].split(",") for word in sys.argv if word.startswith("--containers=")]
+        up(Path(words[1]), words[2], words[3], names[0] if names else [])
     elif words[:1] == ["down"] and len(words) == 2:
         down(Path(words[1]))
     else:

@@ -2,8 +2,8 @@
 
     client 192.168.10.10 -- office 192.168.10.1 | 192.0.2.10 -- wan -- 192.0.2.20 | 10.0.2.1 cloud -- Pod 10.0.2.21, 10.0.3.21
 
-The machines are virtual ones (tests/vm), or, with `containers`, the same disk's tree under systemd-nspawn: the same systemd and
-packages with this machine's kernel, which is many times faster where qemu has to emulate.
+The machines are virtual ones (tests/vm), or those named in `containers` the same disk's tree under systemd-nspawn: the same systemd
+and packages with this machine's kernel, which is many times faster where qemu has to emulate.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +78,7 @@ class World:
     cloud: Machine
 
 
-def build(lab: Lab, office_suite: str, cloud_suite: str, containers: bool) -> World:
+def build(lab: Lab, office_suite: str, cloud_suite: str, containers: Sequence[str]) -> World:
     """Namespaces and machines, booted and reachable by SSH."""
     wan, client, pod = lab.namespace("wan"), lab.namespace("cli"), lab.namespace("pod")
     wan.bridge("brwan", "192.0.2.1/24")
@@ -89,10 +90,9 @@ def build(lab: Lab, office_suite: str, cloud_suite: str, containers: bool) -> Wo
         wan.run("ip", "link", "set", device, "master", f"br{device}")
         space.address("eth0", *addresses)
         space.route("default", router)
-    make = container if containers else virtual
     plan = {"office": (office_suite, "192.0.2.10", "brlan", "192.168.10.1/24"),
             "cloud": (cloud_suite, "192.0.2.20", "brvpc", "10.0.2.1/24")}
-    made = {name: make(lab, wan, name, *what) for name, what in plan.items()}
+    made = {name: (container if name in containers else virtual)(lab, wan, name, *what) for name, what in plan.items()}
     for machine in made.values():
         machine.ssh.wait(900)
     return World(lab, wan, client, pod, made["office"], made["cloud"])
@@ -101,7 +101,7 @@ def build(lab: Lab, office_suite: str, cloud_suite: str, containers: bool) -> Wo
 def virtual(lab: Lab, wan: Namespace, name: str, suite: str, outside: str, bridge: str, inside: str) -> Machine:
     """A machine under qemu."""
     disk, kernel = base(suite, [Nic(f"{outside}/24", "192.0.2.1"), Nic(inside)], name)
-    vm = lab.vm(name, [lab.overlay(disk, name)], [wan.tap("brwan"), wan.tap(bridge)], kernel=kernel, memory=1024, cpus=1)
+    vm = lab.vm(name, [lab.overlay(disk, name)], [wan.tap("brwan"), wan.tap(bridge)], kernel=kernel, memory=1024)
     vm.start()
     return Machine(name, suite, vm.ssh(wan, outside, base_key()), vm)
 
@@ -112,6 +112,9 @@ def container(lab: Lab, wan: Namespace, name: str, suite: str, outside: str, bri
     tree = lab.folder / f"{name}-root"
     tree.mkdir()
     command(["debugfs", "-R", f"rdump / {tree}", disk], timeout=300)
+    # It would answer to this machine's devices.
+    for unit in ("systemd-udevd.service", "systemd-udevd-kernel.socket", "systemd-udevd-control.socket", "systemd-udev-trigger.service"):
+        (tree / "etc/systemd/system" / unit).symlink_to("/dev/null")
     space = lab.namespace(name)
     for index, (where, address) in enumerate((("brwan", f"{outside}/24"), (bridge, inside))):
         space.link(f"eth{index}", wan, f"{name}{index}")

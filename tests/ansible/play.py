@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """The plays, run over SSH on machines from nothing to traffic passing, then changed, broken, mended and removed.
 
-    tests/ansible/play.py [--containers] [OFFICE CLOUD ...]      releases in pairs; by default: bookworm trixie
+    tests/ansible/play.py [--containers=NAMES] [--no-firewalls] [OFFICE CLOUD ...]    releases in pairs; by default: bookworm trixie
 
-Needs root, the package (appliance/package/build.sh deb) and tests/setup.sh ansible and image. With --containers the machines are
-the same trees under systemd-nspawn instead of qemu.
+Needs root, the package (appliance/package/build.sh deb) and tests/setup.sh ansible and image. The machines named in --containers
+(`office,cloud` or one of them) are the same trees under systemd-nspawn instead of qemu.
 """
 
 from __future__ import annotations
@@ -308,9 +308,26 @@ def firewalls(world: World, ansible: Ansible) -> None:
         print(f"  {name}: opened, kept and closed")
 
 
-def one(office: str, cloud: str, containers: bool, package: Path, with_firewalls: bool) -> None:
+def nodes(world: World, ansible: Ansible) -> None:
+    """The play for nodes in `route` mode, on a machine that stands for a node: route and table come, stay and go."""
+    ssh = world.cloud.ssh
+    before = state(world.cloud)
+    words = ["-e", json.dumps({"skybridge_hosts": "cloud", "node_routes_offices": ["192.168.10.0/24"], "node_routes_endpoint": "10.0.2.21",
+                               "node_routes_services": ["172.16.0.0/16"]})]
+    expect(ansible.run("nodes, dry run", "node_routes", "--check", *words)[0] > 0, "the dry run for nodes shows nothing")
+    same(before, state(world.cloud), "the dry run changed the node")
+    expect(ansible.run("nodes, first run", "node_routes", *words)[0] > 0, "the play for nodes did nothing")
+    expect("192.168.10.0/24 via 10.0.2.21" in ssh.run("ip route").stdout, "the node has no route")
+    expect("masquerade" in ssh.run("nft list table ip skybridge_node").stdout, "the node has no table")
+    expect(ansible.run("nodes, second run", "node_routes", *words)[0] == 0, "the second run for nodes changed something")
+    ansible.run("nodes, removal", "node_routes", *words, "-e", "node_routes_state=absent")
+    same(before, state(world.cloud), "the node")
+    print("  node: route and table came, stayed and went")
+
+
+def one(office: str, cloud: str, containers: list[str], package: Path, with_firewalls: bool) -> None:
     """The whole story with one pair of releases."""
-    print(f"office: Debian {office}, cloud: Debian {cloud}, {'containers' if containers else 'virtual machines'}", flush=True)
+    print(f"office: Debian {office}, cloud: Debian {cloud}, in containers: {', '.join(containers) or 'none'}", flush=True)
     with Lab("ansp") as lab:
         begin = time.monotonic()
         world = build(lab, office, cloud, containers)
@@ -323,12 +340,15 @@ def one(office: str, cloud: str, containers: bool, package: Path, with_firewalls
                 # Ansible's module for apt needs it, and would fetch it by itself where there is a way to an archive.
                 install(machine, "python3-apt")
                 machine.ssh.run("cat > /etc/nftables.conf && systemctl enable -q --now nftables && systemctl reload nftables", stdin=RULES)
+            # The network that a change brings into the tunnel later.
+            world.cloud.ssh.run("ip address add 10.0.3.1/24 dev eth1")
             before = {machine.name: state(machine) for machine in (world.office, world.cloud)}
             from_nothing(world, ansible)
             twice(world, ansible)
             changed_selectors(world, ansible)
             broken_and_mended(world, ansible)
             removed(world, ansible, before)
+            nodes(world, ansible)
             if with_firewalls:
                 firewalls(world, ansible)
             print(json.dumps(ansible.times, indent=1))
@@ -340,7 +360,7 @@ def one(office: str, cloud: str, containers: bool, package: Path, with_firewalls
 def main() -> None:
     """Arguments, the package, and each pair."""
     words = sys.argv[1:]
-    containers = "--containers" in words
+    containers = [name for word in words if word.startswith("--containers=") for name in word.split("=")[1].split(",")]
     suites = [word for word in words if not word.startswith("--")] or ["bookworm", "trixie"]
     packages = sorted((ROOT / "target/package").glob("skybridge_*_amd64.deb"))
     expect(len(suites) % 2 == 0, "releases come in pairs: OFFICE CLOUD")
