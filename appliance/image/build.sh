@@ -134,9 +134,10 @@ say "root file system"
 # shellcheck disable=SC2016
 "${as_owner[@]}" dpkg-query --admindir="$work/root/var/lib/dpkg" -W \
     -f='${binary:Package}\t${Version}\t${Architecture}\t${source:Package}\t${source:Version}\n' | LC_ALL=C sort >"$work/packages"
-# gzip, since it is what GRUB reads; kernel and initial RAM disk do not shrink and so stand in there as they are.
+# LZO is what GRUB reads and small machines unpack quickly, in blocks that are not much larger than what is asked for. Kernel and
+# initial RAM disk do not shrink and so stand in there as they are.
 "${as_owner[@]}" mksquashfs "$work/root" "$work/root.squashfs" -quiet -no-progress -noappend -no-xattrs \
-    -comp gzip -Xcompression-level 9 -b 256K -processors 2 -wildcards -e 'dev/*' 'proc/*' 'sys/*' 'run/*' >&2
+    -comp lzo -Xcompression-level 7 -b 64K -processors 2 -wildcards -e 'dev/*' 'proc/*' 'sys/*' 'run/*' >&2
 [ "$mode" = root ] || "${as_owner[@]}" chmod 0644 "$work/root.squashfs"
 
 say "disk"

@@ -267,8 +267,8 @@ def machine_facts(report: Report, shell: Ssh) -> None:
     report.expect("accounts with a password", shell.run("sudo awk -F: '$2 !~ /^[!*]/' /etc/shadow").stdout.strip(), "")
     cards = shell.run("ip -4 -o address show scope global").stdout
     report.expect("both cards have addresses by DHCP", [host in cards for host in (MACHINE, SECOND)], [True, True])
-    report.fact("findings of the daemon", [finding["code"] for finding in
-                json.loads(shell.run("sudo skybridge status --json").stdout)["findings"]])
+    report.expect("findings of the daemon", [finding["code"] for finding in
+                  json.loads(shell.run("sudo skybridge status --json").stdout)["findings"]], [])
     report.fact("memory in use (MiB)", int(shell.run("free -m | awk '/^Mem/ {print $3}'").stdout))
     report.fact("memory of the daemon (MiB)", round(int(shell.run(
         "sudo awk '/^VmRSS/ {print $2}' /proc/$(pidof skybridge)/status").stdout) / 1024, 1))
@@ -295,8 +295,8 @@ def bundle(target: Path, root: Path | bytes, version: str, key: Path | None = No
         if isinstance(root, bytes):
             image.write_bytes(root)
         else:
-            command(["mksquashfs", root, image, "-quiet", "-no-progress", "-noappend", "-no-xattrs", "-comp", "gzip",
-                     "-Xcompression-level", "1", "-b", "256K"], timeout=600)
+            command(["mksquashfs", root, image, "-quiet", "-no-progress", "-noappend", "-no-xattrs", "-comp", "lzo",
+                     "-Xcompression-level", "1", "-b", "64K"], timeout=600)
         members = ["manifest", "root.squashfs"]
         (folder / "manifest").write_text(
             f"FORMAT=1\nVERSION={version}\nARCHITECTURE=amd64\nSIZE={image.stat().st_size}\n"
