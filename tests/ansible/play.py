@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -226,12 +227,12 @@ def changed_selectors(world: World, ansible: Ansible) -> None:
     expect(changed > 0 and '"10.0.3.0/24"]' in text, "the dry run does not show the change")
     same(before, state(world.office), "the dry run of a change changed the office")
     counter = Counter(world)
-    age = since(world)
+    age, process = since(world), pid(world)
     for play in ("cloud", "office"):
         expect(ansible.run(f"another network, {play}", play, "--tags", "skybridge_config,skybridge_verify", "-e", more)[0] > 0, play)
     poll("the new network answers", 60, lambda: get(world, "10.0.3.21", 8080) == "192.168.10.10")
     sent, lost = counter.stop()
-    expect(since(world) >= age, "the IKE SA did not live through the change")
+    expect(since(world) >= age and pid(world) == process, "daemon or IKE SA did not live through the change")
     print(f"  datagrams sent over the change {sent}, lost {lost}; the IKE SA lived on")
     ansible.times["datagrams lost over the change"] = lost
     expect(lost * 100 <= sent, f"{lost} of {sent} datagrams were lost over the change")
@@ -242,6 +243,20 @@ def since(world: World) -> int:
     """The age of the office's IKE SA in seconds."""
     status = json.loads(world.office.ssh.run("skybridge status --json").stdout)
     return status["peers"][0]["ike"]["age_seconds"]
+
+
+def pid(world: World) -> str:
+    """The daemon's process."""
+    return world.office.ssh.run("systemctl show -p MainPID --value skybridge").stdout.strip()
+
+
+def restarted(world: World, ansible: Ansible) -> None:
+    """A change that the daemon cannot apply while it runs restarts it, and only such a one."""
+    process = pid(world)
+    wider = json.dumps({"skybridge_endpoint": {"name": "office", "replay_window": 8192}})
+    _, text = ansible.run("a change that takes a restart", "office", "--tags", "skybridge_config,skybridge_verify", "-e", wider)
+    expect("not before a restart: endpoint.replay_window" in text, "the daemon's word is not shown")
+    expect(pid(world) != process, "the daemon was not restarted")
 
 
 def broken_and_mended(world: World, ansible: Ansible) -> None:
@@ -333,7 +348,12 @@ def one(office: str, cloud: str, containers: list[str], package: Path, with_fire
         world = build(lab, office, cloud, containers)
         try:
             print(f"  booted in {time.monotonic() - begin:.0f} s", flush=True)
-            ansible = Ansible(world, package)
+            # A copy: a build beside the test would change it between two runs.
+            own = lab.folder / package.name
+            shutil.copy(package, own)
+            poll("a whole package", 60, lambda: subprocess.run(["dpkg-deb", "-c", own], capture_output=True).returncode == 0
+                 or shutil.copy(package, own) is None)
+            ansible = Ansible(world, own)
             world.pod.start("pod", sys.executable, "-c", POD)
             poll("the Pod", 30, lambda: world.pod.answers("10.0.2.21", 8080))
             for machine in (world.office, world.cloud):
@@ -347,6 +367,7 @@ def one(office: str, cloud: str, containers: list[str], package: Path, with_fire
             twice(world, ansible)
             changed_selectors(world, ansible)
             broken_and_mended(world, ansible)
+            restarted(world, ansible)
             removed(world, ansible, before)
             nodes(world, ansible)
             if with_firewalls:
