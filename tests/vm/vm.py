@@ -43,7 +43,7 @@ OVMF = (
     (Path("/usr/share/OVMF/OVMF_CODE.fd"), Path("/usr/share/OVMF/OVMF_VARS.fd")),
 )
 # The last that a machine says before it restarts: the kernel, a kernel that panicked, the appliance's boot loader.
-RESTARTS = re.compile(r"reboot: (Restarting system|machine restart)|Rebooting in \d+ seconds|no slot can be loaded")
+RESTARTS = re.compile(r"reboot: (Restarting system|machine restart)|Rebooting in \d+ seconds|no slot can be loaded|Initiating system reboot")
 T = TypeVar("T")
 
 
@@ -619,7 +619,9 @@ class Accelerator:
     def arguments(self) -> list[str]:
         if self.kvm:
             return ["-accel", "kvm", "-cpu", "host"]
-        return ["-accel", "tcg,thread=multi", "-cpu", "max"]
+        # Without ERMS and FSRM the kernel clears and copies memory by words. By octets, each is a call into the emulator where
+        # the page held code before, and the kernel seems to hang for a minute at a time.
+        return ["-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm"]
 
 
 _ACCELERATOR: list[Accelerator] = []
