@@ -48,6 +48,10 @@ if [ "$want" = ansible ]; then
     need dnsmasq-base dnsmasq
     need unbound unbound-checkconf
     need kea-dhcp4-server kea-dhcp4
+    need dpkg-dev dpkg-scanpackages
+    need gpg gpg
+    need e2fsprogs debugfs
+    need systemd-container systemd-nspawn
 fi
 case $want in
 package | rpm | arm64)

@@ -9,6 +9,7 @@ Needs root, the package (appliance/package/build.sh deb) and tests/setup.sh ansi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -323,6 +325,50 @@ def firewalls(world: World, ansible: Ansible) -> None:
         print(f"  {name}: opened, kept and closed")
 
 
+def repository(folder: Path, package: Path) -> str:
+    """A signed apt repository in a folder; gives its public key."""
+    keys = folder / "keys"
+    keys.mkdir(mode=0o700, parents=True)
+    where = folder / "apt"
+    where.mkdir()
+    shutil.copy(package, where)
+    listed = subprocess.run(["dpkg-scanpackages", "."], cwd=where, check=True, capture_output=True).stdout
+    (where / "Packages").write_bytes(listed)
+    (where / "Release").write_text(f"Origin: test\nSuite: test\nDate: {formatdate(usegmt=True)}\nSHA256:\n"
+                                   f" {hashlib.sha256(listed).hexdigest()} {len(listed)} Packages\n")
+    gpg = ["gpg", "--homedir", str(keys), "--batch", "--quiet", "--passphrase", ""]
+    subprocess.run([*gpg, "--quick-generate-key", "test@example.com", "ed25519", "sign"], check=True, capture_output=True)
+    subprocess.run([*gpg, "--clearsign", "--output", where / "InRelease", where / "Release"], check=True, capture_output=True)
+    return subprocess.run([*gpg, "--armor", "--export"], check=True, capture_output=True, text=True).stdout
+
+
+def sources(world: World, ansible: Ansible) -> None:
+    """The package from a URL with its checksum, and from a signed repository."""
+    install(world.office, "python3-debian")
+    folder = world.lab.folder / "web"
+    key = repository(folder, ansible.package)
+    world.wan.start("web", sys.executable, "-m", "http.server", "8000", "--bind", "192.0.2.1", "--directory", folder)
+    poll("the web server", 30, lambda: world.wan.answers("192.0.2.1", 8000))
+    before = state(world.office)
+    del before["forwarding"]  # The package switches it on, and only the part for sysctls, which is left out here, knows what it was.
+    url = f"http://192.0.2.1:8000/apt/{ansible.package.name}"
+    good = "sha256:" + hashlib.sha256(ansible.package.read_bytes()).hexdigest()
+    ways = {"a URL": {"skybridge_package_url": url, "skybridge_package_checksum": good},
+            "a repository": {"skybridge_apt_repository": {"uris": ["http://192.0.2.1:8000/apt"], "suites": ["./"], "signed_by": key}}}
+    tags = ["--tags", "skybridge_package"]
+    for name, way in ways.items():
+        words = [*tags, "-e", json.dumps({"skybridge_package_file": "", **way})]
+        expect(ansible.run(f"{name}, dry run", "office", "--check", *words)[0] > 0, f"the dry run with {name} shows nothing")
+        expect(ansible.run(f"{name}, first run", "office", *words)[0] > 0, f"{name}: nothing was installed")
+        world.office.ssh.run("skybridge --version")
+        expect(ansible.run(f"{name}, second run", "office", *words)[0] == 0, f"{name}: the second run changed something")
+        ansible.run(f"{name}, removal", "uninstall", "-e", "skybridge_hosts=office")
+        same(before, state(world.office), f"after {name}")
+    wrong = json.dumps({"skybridge_package_file": "", "skybridge_package_url": url, "skybridge_package_checksum": "sha256:" + 64 * "0"})
+    expect("checksum" in failure(ansible.run("a wrong checksum", "office", *tags, "-e", wrong, fails=True)[1]), "a wrong checksum was taken")
+    print("  the package came from a URL and from a signed repository, and went")
+
+
 def nodes(world: World, ansible: Ansible) -> None:
     """The play for nodes in `route` mode, on a machine that stands for a node: route and table come, stay and go."""
     ssh = world.cloud.ssh
@@ -370,6 +416,7 @@ def one(office: str, cloud: str, containers: list[str], package: Path, with_fire
             restarted(world, ansible)
             removed(world, ansible, before)
             nodes(world, ansible)
+            sources(world, ansible)
             if with_firewalls:
                 firewalls(world, ansible)
             print(json.dumps(ansible.times, indent=1))
