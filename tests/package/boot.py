@@ -189,11 +189,13 @@ def installs(machine: Machine, package: Path) -> None:
          lambda: machine.run("sysctl -n net.ipv4.conf.skybridge0.rp_filter") == "2")
     want(machine.run("sysctl -n net.ipv6.conf.skybridge0.addr_gen_mode") == "1", "addr_gen_mode")
     say("sysctls: forwarding, and those of the tunnel's device")
-    said = machine.journal()
-    alarming = [line for line in said.splitlines() if re.search(r"WARN|ERROR|denied|not permitted|Read-only", line)
-                and "no-peers" not in line]
+    # A slow machine may be late with `nft`; the next look at the rules must succeed.
+    poll("the daemon finds nothing wrong", PATIENCE, lambda: not json.loads(machine.run("skybridge status --json"))["findings"])
+    alarming = [line for line in machine.journal().splitlines()
+                if re.search(r"WARN|ERROR|denied|not permitted|Read-only", line)
+                and "no-peers" not in line and "did not end in time" not in line]
     want(not alarming, f"alarming at the first start: {alarming}")
-    say("nothing alarming in the journal of the first start")
+    say("nothing alarming in the journal of the first start, no finding")
 
 
 def sandbox(machine: Machine) -> float:
@@ -399,14 +401,14 @@ def newer_package(package: Path, folder: Path) -> Path:
 
 def other_end(lab: Lab, net: Namespace, package: Path) -> Process:
     folder = lab.folder / "office"
+    folder.mkdir()
     subprocess.run(["dpkg-deb", "-x", package, folder / "tree"], check=True)
     for name, key in (("key", KEY), ("other", OTHER_KEY)):
         (folder / name).write_text(key + "\n")
         (folder / name).chmod(0o600)
     config = folder / "skybridge.toml"
     config.write_text(HERE.replace("@FOLDER@", str(folder)))
-    net.run("ip", "link", "add", "lan0", "type", "dummy")
-    net.address("lan0", f"{CLIENT}/24")
+    net.bridge("lan0", f"{CLIENT}/24")
     return net.start("office", folder / "tree/usr/bin/skybridge", "run", "--config", config)
 
 

@@ -114,8 +114,7 @@ def with_a_tunnel(lab: Lab, program: Path) -> int:
     for side, other, begin in ((LEFT, RIGHT, "wait"), (RIGHT, LEFT, "connect")):
         net = ends[side.name]
         net.address("wan0", f"{side.outer}/24")
-        net.run("ip", "link", "add", "lan0", "type", "dummy")
-        net.address("lan0", f"{side.inner}/24")
+        net.bridge("lan0", f"{side.inner}/24")
         config = write(lab.folder / side.name, IDLE + PEER, REMOTE=other.outer, LOCAL_ID=side.name, REMOTE_ID=other.name,
                        START=begin, LOCAL_NET=side.net, REMOTE_NET=other.net)
         daemons.append(start(net, program, config, side.name)[0])

@@ -42,7 +42,7 @@ inside() {
         'mount -t proc proc "$0/proc" && exec chroot "$@"' "$root" "$root" \
         env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 "$@"
 }
-here() { unshare --net -- rpm --root "$root" --nosignature --nodeps --ignoreos --ignorearch "$@"; }
+here() { unshare --net -- rpm --root "$root" --nosignature --nodeps "$@"; }
 owner() { inside stat -c '%U:%G %a' "$1"; }
 
 rpmlint --config appliance/package/rpm/rpmlint.toml "$package" >"$work/log" 2>&1 || fail "rpmlint: $(cat "$work/log")"
