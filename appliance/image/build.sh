@@ -101,6 +101,8 @@ esp=$(identity esp)
 
 say "version $version from $(basename "$deb"), mode $mode, SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH"
 cp -r "$here/files" "$work/files"
+# Whatever umask the sources were checked out under.
+find "$work/files" -type d -exec chmod 0755 {} + -o -perm /0111 -exec chmod 0755 {} + -o -exec chmod 0644 {} +
 cp "$deb" "$work/skybridge.deb"
 cp "$here/customize.sh" "$work/"
 cat >"$work/files/usr/lib/skybridge-appliance/release" <<EOF
@@ -120,7 +122,7 @@ packages=$(sed 's/#.*//' "$here/packages.base" "$here/packages.appliance" | xarg
 touch "$work/customize.sh"
 say "Debian's packages"
 INITRD=No mmdebstrap --quiet --mode="$mode" --variant=essential --include="$packages" \
-    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/info/*' \
+    --dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/info/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/bug/*' \
     --dpkgopt='path-exclude=/usr/share/lintian/*' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
