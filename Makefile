@@ -114,7 +114,7 @@ ansible-lint:
 ansible-test:
 	@tests/setup.sh ansible
 	tests/ansible/link.sh
-	target/ansible-venv/bin/python tests/ansible/play.py $(ANSIBLE_SUITES)
+	target/ansible-venv/bin/python tests/ansible/play.py $(ANSIBLE_FLAGS)
 
 clean:
 	$(CARGO) clean

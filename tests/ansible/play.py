@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """The plays, run over SSH on machines from nothing to traffic passing, then changed, broken, mended and removed.
 
-    tests/ansible/play.py [--containers=NAMES] [--no-firewalls] [OFFICE CLOUD ...]    releases in pairs; by default: bookworm trixie
+    tests/ansible/play.py [--containers=NAMES] [--steps=NAMES] [OFFICE CLOUD ...]    releases in pairs; by default: bookworm trixie
 
 Needs root, the package (appliance/package/build.sh deb) and tests/setup.sh ansible and image. The machines named in --containers
-(`office,cloud` or one of them) are the same trees under systemd-nspawn instead of qemu.
+(`office,cloud` or one of them) are the same trees under systemd-nspawn instead of qemu. Steps, all by default: nothing, twice, change,
+broken, restart, removal, nodes, sources, firewalls; the first two must be among them for the next three.
 """
 
 from __future__ import annotations
@@ -152,12 +153,12 @@ class Ansible:
 def state(machine: Machine) -> dict[str, str]:
     """What a play could leave behind: files with their hashes, routes, rules, users, sysctls, packages, units."""
     ask = {
-        "files": "find /etc /usr/local /root /var/lib /var/cache /usr/bin /usr/lib/systemd /usr/lib/sysctl.d /usr/lib/sysusers.d "
+        "files": "find /etc -xdev -type f ! -path '/etc/passwd*' ! -path '/etc/group*' ! -path '/etc/shadow*' ! -path '/etc/gshadow*' "
+                 "! -path '/etc/ld.so.cache' -exec sha256sum {} + | sort -k2; "
+                 "find /usr/local /root /var/lib /var/cache /usr/bin /usr/lib/systemd /usr/lib/sysctl.d /usr/lib/sysusers.d "
                  "/usr/lib/tmpfiles.d -xdev -type f ! -path '/var/lib/dpkg/*' ! -path '/var/lib/apt/*' ! -path '/var/cache/apt/*' "
                  "! -path '/root/.ansible*' ! -path '/var/lib/systemd/*' ! -path '*/debconf/*' ! -path '/var/cache/ldconfig/*' "
-                 "! -path '/etc/passwd*' ! -path '/etc/group*' ! -path '/etc/shadow*' ! -path '/etc/gshadow*' ! -path '*/__pycache__/*' "
-                 "! -path '/etc/ld.so.cache' ! -path '/var/lib/ucf/*' "
-                 "-exec sha256sum {} + | sort -k2",
+                 "! -path '*/__pycache__/*' ! -path '/var/lib/ucf/*' -printf '%p %s %m %u:%g\\n' | sort",
         "folders": "ls -d /etc/skybridge /var/lib/skybridge /run/skybridge /var/cache/skybridge-package /etc/nftables.d 2>/dev/null || true",
         "routes": "ip route; ip route show proto 157; ip -6 route show proto 157",
         "rules": "nft list ruleset",
@@ -386,7 +387,7 @@ def nodes(world: World, ansible: Ansible) -> None:
     print("  node: route and table came, stayed and went")
 
 
-def one(office: str, cloud: str, containers: list[str], package: Path, with_firewalls: bool) -> None:
+def one(office: str, cloud: str, containers: list[str], package: Path, steps: list[str]) -> None:
     """The whole story with one pair of releases."""
     print(f"office: Debian {office}, cloud: Debian {cloud}, in containers: {', '.join(containers) or 'none'}", flush=True)
     with Lab("ansp") as lab:
@@ -409,32 +410,36 @@ def one(office: str, cloud: str, containers: list[str], package: Path, with_fire
             # The network that a change brings into the tunnel later.
             world.cloud.ssh.run("ip address add 10.0.3.1/24 dev eth1")
             before = {machine.name: state(machine) for machine in (world.office, world.cloud)}
-            from_nothing(world, ansible)
-            twice(world, ansible)
-            changed_selectors(world, ansible)
-            broken_and_mended(world, ansible)
-            restarted(world, ansible)
-            removed(world, ansible, before)
-            nodes(world, ansible)
-            sources(world, ansible)
-            if with_firewalls:
-                firewalls(world, ansible)
+            story = {
+                "nothing": lambda: from_nothing(world, ansible), "twice": lambda: twice(world, ansible),
+                "change": lambda: changed_selectors(world, ansible), "broken": lambda: broken_and_mended(world, ansible),
+                "restart": lambda: restarted(world, ansible), "removal": lambda: removed(world, ansible, before),
+                "nodes": lambda: nodes(world, ansible), "sources": lambda: sources(world, ansible),
+                "firewalls": lambda: firewalls(world, ansible)}
+            for name, step in story.items():
+                if not steps or name in steps:
+                    step()
             print(json.dumps(ansible.times, indent=1))
         finally:
             for machine in (world.office, world.cloud):
                 machine.stop()
 
 
+def listed(words: list[str], option: str) -> list[str]:
+    """The names of an option such as --steps=a,b."""
+    return [name for word in words if word.startswith(f"{option}=") for name in word.split("=")[1].split(",")]
+
+
 def main() -> None:
     """Arguments, the package, and each pair."""
     words = sys.argv[1:]
-    containers = [name for word in words if word.startswith("--containers=") for name in word.split("=")[1].split(",")]
+    containers = listed(words, "--containers")
     suites = [word for word in words if not word.startswith("--")] or ["bookworm", "trixie"]
     packages = sorted((ROOT / "target/package").glob("skybridge_*_amd64.deb"))
     expect(len(suites) % 2 == 0, "releases come in pairs: OFFICE CLOUD")
     expect(bool(packages), "no package: run appliance/package/build.sh deb")
     for office, cloud in zip(suites[::2], suites[1::2]):
-        one(office, cloud, containers, packages[-1], "--no-firewalls" not in words)
+        one(office, cloud, containers, packages[-1], listed(words, "--steps"))
     print("all plays did what they say")
 
 
