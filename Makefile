@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 5
 help:
 	@echo "make demo       two daemons join a simulated office and cloud; every check is a row"
 	@echo "make test       install what the tests need and run them all"
-	@echo "make test-long  the same with 10,000 seeds, soak and long fuzzing"
+	@echo "make test-long  the same with 10,000 seeds, soak, long fuzzing, and the package, the image and the plays on booted machines"
 	@echo "make bench      Skybridge beside other tunnels and plain routing; writes docs/performance.*"
 	@echo "make lint       format, clippy with warnings denied, documentation"
 	@echo "make deb        the Debian package, in target/package; make rpm the other one"
@@ -47,6 +47,7 @@ test-long:
 	@tests/setup.sh test
 	$(CARGO) test --locked
 	$(MAKE) fuzz FUZZ_SECONDS=120
+	$(MAKE) rpm package-boot image-twice image-boot ansible-test
 
 bench:
 	@tests/setup.sh bench
