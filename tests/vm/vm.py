@@ -451,15 +451,24 @@ class Ssh:
         # The machines are made anew for each test, so their host keys are not known before.
         words = ["-F", "/dev/null", "-i", str(self.key)]
         for option in ("BatchMode=yes", "IdentitiesOnly=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null",
-                       "ConnectTimeout=10", "ServerAliveInterval=10", "ServerAliveCountMax=3", "LogLevel=ERROR"):
+                       "ConnectTimeout=30", "ServerAliveInterval=15", "ServerAliveCountMax=6", "LogLevel=ERROR"):
             words += ["-o", option]
         return words
 
     def run(self, script: str, *, check: bool = True, timeout: float = 300,
             stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Runs a shell command there."""
-        return command([*self.namespace.prefix(), "ssh", *self.options(), "-p", str(self.port), f"{self.user}@{self.host}",
-                        "--", script], check=check, timeout=timeout, stdin=stdin)
+        argv = [*self.namespace.prefix(), "ssh", *self.options(), "-p", str(self.port), f"{self.user}@{self.host}", "--", script]
+        # 255 is ssh's own: on a busy machine a connection may not come about the first time.
+        for _ in range(3 if check else 0):
+            done = command(argv, check=False, timeout=timeout, stdin=stdin)
+            if done.returncode != 255:
+                break
+        else:
+            return command(argv, check=check, timeout=timeout, stdin=stdin)
+        if done.returncode != 0:
+            raise VmError(f"exit status {done.returncode}: {self.host}: {script}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return done
 
     def copy_to(self, source: Path, target: str, timeout: float = 600) -> None:
         self._copy(str(source), f"{self._remote()}:{target}", timeout)
