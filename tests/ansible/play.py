@@ -5,7 +5,8 @@
 
 Needs root, the package (appliance/package/build.sh deb) and tests/setup.sh ansible and image. The machines named in --containers
 (`office,cloud` or one of them) are the same trees under systemd-nspawn instead of qemu. Steps, all by default: nothing, twice, change,
-broken, restart, removal, nodes, sources, firewalls; the first two must be among them for the next three.
+broken, restart, removal, nodes, sources, firewalls (the first is needed by the four behind it), and lan: the files for the LAN are
+written as well, which an emulated machine takes minutes for.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ class Ansible:
 
     world: World
     package: Path
+    lan: bool
     times: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -120,6 +122,8 @@ class Ansible:
             "skybridge_verify_services": [
                 {"name": "the Service", "kind": "http", "address": "172.16.0.20", "status": 200},
                 {"name": "the Pod", "address": "10.0.2.21", "port": 8080}]}
+        if not self.lan:
+            del office["skybridge_lan_address"], office["skybridge_dns"]
         cloud = {
             "skybridge_endpoint": {"name": "cloud"}, "skybridge_peer_hosts": {"office": "office"},
             "skybridge_peers": {"office": {
@@ -400,7 +404,7 @@ def one(office: str, cloud: str, containers: list[str], package: Path, steps: li
             shutil.copy(package, own)
             poll("a whole package", 60, lambda: subprocess.run(["dpkg-deb", "-c", own], capture_output=True).returncode == 0
                  or shutil.copy(package, own) is None)
-            ansible = Ansible(world, own)
+            ansible = Ansible(world, own, not steps or "lan" in steps)
             world.pod.start("pod", sys.executable, "-c", POD)
             poll("the Pod", 30, lambda: world.pod.answers("10.0.2.21", 8080))
             for machine in (world.office, world.cloud):
