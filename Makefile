@@ -89,6 +89,7 @@ image: deb
 
 image-test: image
 	tests/image/inspect_image.py
+	tests/image/loader.py
 
 image-boot: image
 	tests/image/boot.py
