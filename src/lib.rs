@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! wire → crypto → pki, policy → ike, esp → engine → config
-//!      → dataplane, system, cluster, control → daemon → lab → cli
+//!      → dataplane, system, cluster, control, peer_config → daemon → lab → cli
 //! ```
 //!
 //! Everything up to and including [`engine`] is pure: time, randomness and datagrams come in as
@@ -24,6 +24,7 @@ pub mod engine;
 pub mod esp;
 pub mod ike;
 pub mod lab;
+pub mod peer_config;
 pub mod pki;
 pub mod policy;
 pub mod system;

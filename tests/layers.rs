@@ -19,6 +19,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("cluster", 6),
     ("dns", 6),
     ("control", 6),
+    ("peer_config", 6),
     ("daemon", 7),
     ("lab", 8),
     ("cli", 9),

@@ -10,6 +10,7 @@ mod demo;
 mod genkey;
 mod man;
 mod output;
+mod peer_config;
 mod remote;
 mod run;
 mod services;
@@ -56,6 +57,8 @@ enum Command {
     Cleanup(run::CleanupArgs),
     /// Make a pre-shared key, or a small CA and certificates
     Genkey(genkey::GenkeyArgs),
+    /// Print the configuration of a peer that is not Skybridge
+    PeerConfig(peer_config::PeerConfigArgs),
     /// Run two daemons in a simulated office and cloud, and check what they do
     Demo(demo::DemoArgs),
     /// Print shell completions
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Rekey(args) => remote::rekey(args),
         Command::Reload(args) => remote::reload(args),
         Command::Genkey(args) => genkey::genkey(args),
+        Command::PeerConfig(args) => peer_config::peer_config(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Completions { shell } => {
             // Into memory: the generator panics where it cannot write.

@@ -27,10 +27,12 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use diff::Changes;
 pub use schema::json_schema;
 pub use types::{
-    ChildRoutes, ClampMss, Cluster, ClusterSource, Config, DataPlane, Discovered, Endpoint, InternalLocal,
-    LogFormat, Logging, Part, Peer, Polling, Reference, ServiceMode, WhenStopped,
+    ChildRoutes, ClampMss, Cluster, ClusterSource, Config, DataPlane, Described, Discovered, Endpoint,
+    InternalLocal, LogFormat, Logging, Part, Peer, Polling, Proof, Proofs, Reference, ServiceMode,
+    WhenStopped,
 };
 
+pub(crate) use check::is_host_name;
 use check::{Context, References};
 use diagnostic::build;
 use secrets::Vault;
@@ -75,6 +77,19 @@ const MOST_OCTETS: u64 = 4 << 20;
 /// # Errors
 /// [`Diagnostics`] with everything that is wrong.
 pub fn load(inputs: &Inputs) -> Result<Config, Diagnostics> {
+    read_files(inputs, false)
+}
+
+/// Loads and checks a configuration but for its credentials: keys are not read, certificates only if they can be, and
+/// neither `endpoint.user` nor `control_group` must exist here.
+///
+/// # Errors
+/// As [`load`].
+pub fn describe(inputs: &Inputs) -> Result<Described, Diagnostics> {
+    read_files(inputs, true).map(Described)
+}
+
+fn read_files(inputs: &Inputs, sealed: bool) -> Result<Config, Diagnostics> {
     let mut out = Vec::new();
     let (mut layers, mut files) = (Layers::default(), Vec::new());
     for path in paths(&inputs.file, &mut out) {
@@ -91,7 +106,7 @@ pub fn load(inputs: &Inputs) -> Result<Config, Diagnostics> {
         }
     }
     let base = inputs.file.parent().map(Path::to_path_buf).unwrap_or_default();
-    load_layers(layers, files, base, inputs, out)
+    load_layers(layers, files, base, (inputs, sealed), out)
 }
 
 /// Checks the text of one file as [`load`] does, its environment aside. Relative paths start at `base`.
@@ -102,7 +117,7 @@ pub fn load_text(name: &str, text: &str, base: &Path, unix_now: i64) -> Result<C
     let layers = Layers(vec![Source::parse(name.to_owned(), text.to_owned())]);
     let inputs =
         Inputs { file: PathBuf::from(name), environment: Vec::new(), unix_now, discovered: BTreeMap::new() };
-    load_layers(layers, vec![PathBuf::from(name)], base.to_path_buf(), &inputs, Vec::new())
+    load_layers(layers, vec![PathBuf::from(name)], base.to_path_buf(), (&inputs, false), Vec::new())
 }
 
 fn paths(main: &Path, out: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
@@ -150,7 +165,7 @@ fn load_layers(
     mut layers: Layers,
     files: Vec<PathBuf>,
     base: PathBuf,
-    inputs: &Inputs,
+    (inputs, sealed): (&Inputs, bool),
     mut out: Vec<Diagnostic>,
 ) -> Result<Config, Diagnostics> {
     let (variables, ignored) = env::layers(&inputs.environment);
@@ -183,8 +198,12 @@ fn load_layers(
         }
     };
     let credentials = inputs.environment.iter().find(|(name, _)| name == "CREDENTIALS_DIRECTORY");
-    let vault =
-        Vault { base, credentials: credentials.map(|(_, path)| PathBuf::from(path)), ..Vault::default() };
+    let vault = Vault {
+        base,
+        credentials: credentials.map(|(_, path)| PathBuf::from(path)),
+        sealed,
+        ..Vault::default()
+    };
     let mut context =
         Context { layers: &layers, vault, unix_now: inputs.unix_now, references: References::default(), out };
     let (endpoint, peers, clusters) = check::check(merged, &inputs.discovered, &mut context);

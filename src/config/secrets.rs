@@ -49,6 +49,8 @@ pub(crate) struct Vault {
     pub(crate) credentials: Option<PathBuf>,
     /// User and group of `endpoint.user`, or else of the packaged service.
     pub(crate) service: Option<(u32, u32)>,
+    /// Whether secrets stay unread: the configuration is only to be described.
+    pub(crate) sealed: bool,
     /// Hashes of what was read since the last [`Vault::fingerprint`].
     pub(crate) digests: Vec<[u8; 32]>,
 }

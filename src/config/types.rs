@@ -147,12 +147,58 @@ pub struct Peer {
     pub copy_ecn: bool,
     /// The routes of each child.
     pub routes: Vec<ChildRoutes>,
+    /// Children left out until their cluster has told its ranges.
+    pub waiting: Vec<ChildName>,
+    /// How both ends prove who they are, without the credentials.
+    pub proofs: Proofs,
     /// Certificates of ours that expire soon or have expired.
     pub expiring: Vec<ExpiryWarning>,
     /// When our certificate chain expires, Unix seconds.
     pub certificate_not_after: Option<i64>,
     /// Hash of everything that was written for this peer and of its credentials, to tell whether it changed.
     pub(crate) fingerprint: Fingerprint,
+}
+
+/// How both ends of a tunnel prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proofs {
+    /// How we do.
+    pub local: Proof,
+    /// How the peer does.
+    pub remote: Proof,
+    /// Whether both do with the same pre-shared key.
+    pub same_psk: bool,
+}
+
+/// How one end proves who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// With a pre-shared key.
+    Psk,
+    /// With a certificate.
+    Certificate,
+}
+
+/// What a configuration says but for the credentials, which were neither read nor needed: it is for explaining, and
+/// cannot be run.
+#[derive(Debug, Clone)]
+pub struct Described(pub(super) Config);
+
+impl Described {
+    /// This machine.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.0.endpoint
+    }
+
+    /// The peers by name. Their keys are empty and their trust stores trust nobody.
+    pub fn peers(&self) -> &[Peer] {
+        &self.0.peers
+    }
+
+    /// What somebody should look at.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.0.warnings
+    }
 }
 
 /// What a cluster told of its ranges, for selectors that refer to them.

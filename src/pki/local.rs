@@ -139,18 +139,7 @@ impl LocalCertificate {
     /// The identity that is used where none is configured: the subject, or the first alternative name where
     /// the subject is empty.
     pub fn default_identity(&self) -> Identity {
-        use super::certificate::SubjectAltName;
-        let subject = self.leaf.subject_identity();
-        if subject.as_dn().is_some_and(|name| !name.is_empty()) {
-            return subject;
-        }
-        let named = self.leaf.names.iter().find_map(|name| match name {
-            SubjectAltName::Dns(dns) => Some(Identity::from_fqdn(dns)),
-            SubjectAltName::Ip(address) => Some(Identity::from_ip(*address)),
-            SubjectAltName::Mail(mail) => Some(Identity::new(IdType::RFC822_ADDR, mail.as_bytes())),
-            SubjectAltName::Other(_) => None,
-        });
-        named.unwrap_or(subject)
+        default_identity(&self.leaf)
     }
 
     /// Signs `octets` (the signed octets of [RFC 7296 section
@@ -213,6 +202,31 @@ impl LocalCertificate {
         };
         announced.contains(&scheme.hash_id()).then_some(scheme)
     }
+}
+
+/// The identity that an endpoint uses by default whose certificate file this is, its key not being at hand: the first
+/// certificate is taken for its own.
+///
+/// # Errors
+/// Errors of parsing.
+pub fn certificate_identity(certificates: &[u8]) -> Result<Identity, PkiError> {
+    let blocks = blocks(certificates, CERTIFICATE_LABELS, "certificate")?;
+    CertificateInfo::parse(blocks.first().map_or(&[], Vec::as_slice)).map(|leaf| default_identity(&leaf))
+}
+
+fn default_identity(leaf: &CertificateInfo) -> Identity {
+    use super::certificate::SubjectAltName;
+    let subject = leaf.subject_identity();
+    if subject.as_dn().is_some_and(|name| !name.is_empty()) {
+        return subject;
+    }
+    let named = leaf.names.iter().find_map(|name| match name {
+        SubjectAltName::Dns(dns) => Some(Identity::from_fqdn(dns)),
+        SubjectAltName::Ip(address) => Some(Identity::from_ip(*address)),
+        SubjectAltName::Mail(mail) => Some(Identity::new(IdType::RFC822_ADDR, mail.as_bytes())),
+        SubjectAltName::Other(_) => None,
+    });
+    named.unwrap_or(subject)
 }
 
 /// A certificate or CRL in use expires soon, or has expired.

@@ -29,5 +29,5 @@ pub use certificate::{CertificateInfo, SubjectAltName};
 pub use error::PkiError;
 pub use identity::{Identity, IdentityError, IdentityPattern};
 pub use key::{KeyKind, PrivateKey};
-pub use local::{ExpiryWarning, LocalCertificate, RsaPadding};
+pub use local::{ExpiryWarning, LocalCertificate, RsaPadding, certificate_identity};
 pub use trust::{PeerCertificate, RevocationPolicy, TrustStore};

@@ -7,10 +7,12 @@ use crate::config::file::{
     AuthFile, LocalAuthFile, OneOrMany, RemoteAuthFile, RevocationFile, RsaPaddingFile,
 };
 use crate::config::source::At;
+use crate::config::types::{Proof, Proofs};
 use crate::crypto::Secret;
 use crate::ike::config::{LocalAuth, RemoteAuth};
 use crate::pki::{
-    LocalCertificate, PkiError, PrivateKey, RevocationPolicy, RsaPadding, SignaturePolicy, TrustStore,
+    Identity, LocalCertificate, PkiError, PrivateKey, RevocationPolicy, RsaPadding, SignaturePolicy,
+    TrustStore, certificate_identity,
 };
 
 /// Below this many octets a pre-shared key is guessed too easily.
@@ -23,6 +25,43 @@ const RENEW: &str =
 /// What to do about a file that holds something else.
 const LOOK: &str =
     "`openssl x509 -noout -text -in FILE` shows what a certificate's file holds, `openssl crl` a CRL's";
+
+/// What kind of proof is written.
+pub(super) fn proofs(
+    auth: Option<&AuthFile>,
+    local: Option<&LocalAuthFile>,
+    remote: Option<&RemoteAuthFile>,
+) -> Proofs {
+    let first = |one: &Option<String>, many: &Option<Vec<String>>| -> Option<String> {
+        one.clone().or_else(|| many.as_ref().and_then(|many| many.first().cloned()))
+    };
+    let (local, remote) = match auth {
+        Some(auth) => {
+            let psk = first(&auth.psk_file, &auth.psk_files);
+            (psk.clone(), psk)
+        }
+        None => (
+            local.and_then(|local| first(&local.psk_file, &local.psk_files)),
+            remote.and_then(|remote| first(&remote.psk_file, &remote.psk_files)),
+        ),
+    };
+    let kind = |psk: &Option<String>| if psk.is_some() { Proof::Psk } else { Proof::Certificate };
+    Proofs { local: kind(&local), remote: kind(&remote), same_psk: local.is_some() && local == remote }
+}
+
+/// The identity of the certificate where its key is not read, if the certificate can be.
+pub(super) fn sealed_identity(
+    auth: Option<&AuthFile>,
+    local: Option<&LocalAuthFile>,
+    context: &mut Context<'_>,
+) -> Option<Identity> {
+    let file = match auth {
+        Some(auth) => auth.certificate.as_ref(),
+        None => local.and_then(|local| local.certificate.as_ref()),
+    };
+    let octets = context.vault.sealed.then(|| context.vault.read(file?).ok()).flatten()?;
+    certificate_identity(&octets).ok()
+}
 
 /// Both ways of proof, each `None` where it could not be made (and an error says why).
 pub(super) fn check(
@@ -160,6 +199,9 @@ fn psks(
         return None;
     }
     let mut keys = Vec::new();
+    if context.vault.sealed {
+        return Some(keys);
+    }
     for (at, file) in &files {
         match context.vault.read_psk(file) {
             Ok(key) => {
@@ -214,6 +256,9 @@ fn prove(file: LocalAuthFile, at: &At, context: &mut Context<'_>) -> Option<Loca
         );
         return None;
     };
+    if context.vault.sealed {
+        return Some(LocalAuth::Psk(Vec::new()));
+    }
     let passphrase = match key_passphrase_file {
         None => None,
         Some(file) => match context.vault.read_secret(&file) {
@@ -306,6 +351,12 @@ fn believe(file: RemoteAuthFile, at: &At, context: &mut Context<'_>) -> Option<R
             }
         }
         return psks(psk_file, psk_files, at, context).map(RemoteAuth::Psk);
+    }
+    if context.vault.sealed {
+        return Some(RemoteAuth::Certificate {
+            trust: Arc::new(TrustStore::new()),
+            policy: SignaturePolicy::default(),
+        });
     }
     let listed = |files: Option<Vec<String>>| files.map(OneOrMany::Many);
     let mut trust = TrustStore::new();

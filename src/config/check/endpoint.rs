@@ -64,13 +64,14 @@ pub(super) fn check(file: EndpointFile, context: &mut Context<'_>) -> Endpoint {
     match &user {
         None => context.vault.set_packaged_service(),
         Some(user) => {
-            if !context.vault.set_service(user) {
+            if !context.vault.set_service(user) && !context.vault.sealed {
                 let hint = format!("run: useradd --system {}", user.escape_default());
                 context.error(&at.key("user"), "unknown-user", "there is no such user", hint);
             }
         }
     }
     if let Some(group) = &control_group
+        && !context.vault.sealed
         && !matches!(Group::from_name(group), Ok(Some(_)))
     {
         let hint = format!("run: groupadd --system {}", group.escape_default());

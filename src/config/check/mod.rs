@@ -19,6 +19,7 @@ use super::secrets::{Refusal, Vault};
 use super::source::{At, Layers};
 use super::types::{Cluster, Discovered, Endpoint, Peer};
 use super::units;
+pub(crate) use peer::is_host_name;
 pub(crate) use reference::References;
 
 /// What the checks share: where things stand, and what was found wrong so far.

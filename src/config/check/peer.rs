@@ -12,7 +12,7 @@ use crate::config::file::{
     DpdFile, NumberOrWord, OneOrMany, PeerFile, PeerLifetimesFile, RetransmitFile, RetryFile,
 };
 use crate::config::source::At;
-use crate::config::types::{ClampMss, Peer};
+use crate::config::types::{ClampMss, Peer, Proof, Proofs};
 use crate::ike::config::{
     ChildLifetime, IkeLifetime, LocalAuth, MtuProbe, PeerConfig, PeerName, RemoteAddress, RemoteAuth,
     StartPolicy, Timing,
@@ -56,11 +56,14 @@ pub(super) fn check(name: &str, file: PeerFile, context: &mut Context<'_>) -> Op
     }
     let remote = check_remote(remote, &at, context);
     let remote_is_any = remote == RemoteAddress::Any;
+    let proofs = auth::proofs(auth_file.as_ref(), local_auth.as_ref(), remote_auth.as_ref());
+    let sealed_id = auth::sealed_identity(auth_file.as_ref(), local_auth.as_ref(), context);
     let (local_auth, remote_auth) = auth::check(auth_file, local_auth, remote_auth, &at, context);
     let (local_id, remote_id) = identities(
         local_id.as_deref(),
         remote_id.as_deref(),
         (local_auth.as_ref(), remote_auth.as_ref()),
+        (proofs, sealed_id),
         &remote,
         &at,
         context,
@@ -149,12 +152,13 @@ pub(super) fn check(name: &str, file: PeerFile, context: &mut Context<'_>) -> Op
             hint,
         );
     }
-    let (mut checked, mut routes) = (Vec::new(), Vec::new());
+    let (mut checked, mut routes, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
     for (child_name, child) in children {
         let child_at = at.key("children").key(&child_name);
         let (child, its_routes) = child::check(&child_name, child, &child_at, &inherited, context);
         if child.local.is_empty() {
             // It waits for its cluster to tell the ranges, or there is an error.
+            waiting.push(child.name);
             continue;
         }
         if mtu.is_some_and(|mtu| mtu < 1280) && child.local.iter().any(|selector| !selector.is_ipv4()) {
@@ -196,6 +200,8 @@ pub(super) fn check(name: &str, file: PeerFile, context: &mut Context<'_>) -> Op
         copy_dscp: copy_dscp.unwrap_or(true),
         copy_ecn: copy_ecn.unwrap_or(true),
         routes,
+        waiting,
+        proofs,
         expiring,
         certificate_not_after,
         fingerprint,
@@ -256,7 +262,8 @@ fn check_remote(remote: Option<OneOrMany>, peer_at: &At, context: &mut Context<'
     RemoteAddress::Addresses(addresses)
 }
 
-fn is_host_name(text: &str) -> bool {
+/// Whether this is written like a host name that is no address.
+pub(crate) fn is_host_name(text: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
@@ -273,6 +280,7 @@ fn identities(
     local: Option<&str>,
     remote: Option<&str>,
     auth: (Option<&LocalAuth>, Option<&RemoteAuth>),
+    (proofs, sealed_id): (Proofs, Option<Identity>),
     address: &RemoteAddress,
     at: &At,
     context: &mut Context<'_>,
@@ -295,6 +303,17 @@ fn identities(
             }
         },
         (None, Some(LocalAuth::Certificate(certificate))) => Some(certificate.default_identity()),
+        (None, _) if sealed_id.is_some() => sealed_id,
+        (None, _) if context.vault.sealed && proofs.local == Proof::Certificate => {
+            let hint = "add local_id, or run this where the certificate can be read".to_owned();
+            context.error(
+                at,
+                "missing-identity",
+                "our certificate says who we are and cannot be read here",
+                hint,
+            );
+            None
+        }
         (None, _) => {
             let hint = "add local_id = \"this-end.example.com\"; the peer must expect the same".to_owned();
             context.error(at, "missing-identity", format!("`{at}` has no `local_id`"), hint);
