@@ -129,6 +129,8 @@ pub(crate) enum LogFormatFile {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PeerFile {
+    /// What the peer is, for defaults that suit it; every key written here goes before them.
+    pub(crate) preset: Option<PresetFile>,
     /// Where the peer is: an address, a host name, or `any`; several addresses are tried in turn.
     pub(crate) remote: Option<OneOrMany>,
     /// The peer's UDP port of IKE. Default 500.
@@ -179,6 +181,26 @@ pub(crate) struct PeerFile {
     pub(crate) copy_ecn: Option<bool>,
     /// Child SAs, by their names.
     pub(crate) children: Option<BTreeMap<String, ChildFile>>,
+}
+
+/// Gateways whose ways are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PresetFile {
+    /// AWS Site-to-Site VPN.
+    Aws,
+    /// Azure VPN gateway.
+    Azure,
+    /// Google Cloud VPN.
+    Gcp,
+    /// Alibaba Cloud VPN gateway.
+    Alibaba,
+    /// Cisco IOS XE.
+    Cisco,
+    /// FortiGate.
+    Fortigate,
+    /// MikroTik RouterOS.
+    Mikrotik,
 }
 
 /// When a tunnel is raised.

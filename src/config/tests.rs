@@ -4,6 +4,7 @@ mod clusters;
 mod diagnostics;
 mod documents;
 mod layers;
+mod presets;
 mod reload;
 mod secrecy;
 mod values;

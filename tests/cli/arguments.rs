@@ -19,7 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("arguments::a_full_disk_is_one", full_disk),
 ];
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "run",
     "check",
     "status",
@@ -30,6 +30,7 @@ const COMMANDS: [&str; 13] = [
     "reload",
     "cleanup",
     "genkey",
+    "peer-config",
     "demo",
     "completions",
     "man",

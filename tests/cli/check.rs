@@ -186,6 +186,12 @@ fn cases() -> Vec<(&'static str, String, &'static str)> {
             "SHA-1",
         ),
         (
+            "preset",
+            with("remote_id", "remote_id = ⟦\"office.example.com\"\npreset = \"gcp\"")
+                .replace("\"cloud.example.com\"", "\"192.0.2.1\""),
+            "leave `remote_id` out",
+        ),
+        (
             "identity-mismatch",
             certificate("\"./good.pem\"", "\"./good.key\"", "")
                 .replace("\"cloud.example.com\"", "⟦\"other.example.com\""),

@@ -11,6 +11,7 @@ mod genkey;
 mod inside;
 #[path = "../lab/pair.rs"]
 mod pair;
+mod peer_config;
 mod program;
 mod tunnel;
 
@@ -21,7 +22,8 @@ use skybridge::lab::LabError;
 
 fn main() -> ExitCode {
     let tests: Vec<Test> =
-        [arguments::TESTS, check::TESTS, genkey::TESTS, daemon::TESTS, tunnel::TESTS].concat();
+        [arguments::TESTS, check::TESTS, genkey::TESTS, peer_config::TESTS, daemon::TESTS, tunnel::TESTS]
+            .concat();
     inside::run("the tests of the command line", &tests)
 }
 

@@ -2,6 +2,7 @@
 
 mod failures;
 mod keylog;
+mod peer_config;
 mod recovery;
 mod rekeys;
 mod speed;
@@ -30,7 +31,16 @@ pub const BOTH: &[Role] = &[Role::Initiator, Role::Responder];
 
 /// All cases in the order of the table.
 pub fn all() -> Vec<Case> {
-    [tunnels::CASES, rekeys::CASES, speed::CASES, keylog::CASES, recovery::CASES, failures::CASES].concat()
+    [
+        tunnels::CASES,
+        rekeys::CASES,
+        speed::CASES,
+        keylog::CASES,
+        recovery::CASES,
+        failures::CASES,
+        peer_config::CASES,
+    ]
+    .concat()
 }
 
 /// Fails with `what` unless it holds.

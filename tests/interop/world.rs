@@ -65,6 +65,11 @@ pub struct Setup {
     pub sky_proof: Proof,
     pub swan_proof: Proof,
     pub sky_psk: &'static str,
+    /// Who we are, and who the peer must be.
+    pub sky_id: &'static str,
+    pub sky_remote_id: &'static str,
+    /// Whether strongSwan runs with what `skybridge peer-config` writes, byte for byte.
+    pub by_peer_config: bool,
     /// The identity that strongSwan uses.
     pub swan_id: &'static str,
     pub sky_ike: &'static str,
@@ -99,6 +104,9 @@ impl Default for Setup {
             sky_proof: Proof::Psk,
             swan_proof: Proof::Psk,
             sky_psk: "between the two ends of this test",
+            sky_id: SKY_ID,
+            sky_remote_id: SWAN_ID,
+            by_peer_config: false,
             swan_id: SWAN_ID,
             sky_ike: SUITE_IKE,
             swan_ike: SUITE_IKE,
@@ -146,7 +154,10 @@ impl World {
             // An unreadable set shows as a daemon that does not start.
             setup.sky_files(role, folder).unwrap_or_default()
         })?;
-        let (connections, files) = setup.swan_files(role)?;
+        let (connections, files) = match setup.by_peer_config {
+            true => setup.peer_config(program, &sky)?,
+            false => setup.swan_files(role)?,
+        };
         let swan = Swan::prepare(&swan_host, setup.swan_daemon, &connections, &files)?;
         let protected = ["10.1.0.0/16", "10.2.0.0/16", "fd00:1::/32", "fd00:2::/32"];
         let tap = Tap::start(&middle, "sky0", Scope::Everything, Clear::Anything, &protected)?;
@@ -163,7 +174,10 @@ impl World {
             Role::Responder => {
                 self.sky.start_and_wait()?;
                 self.swan.start()?;
-                self.swan.initiate()
+                match self.setup.by_peer_config {
+                    true => Ok(()), // It begins by itself.
+                    false => self.swan.initiate(),
+                }
             }
         }
     }
@@ -315,10 +329,12 @@ impl Setup {
         let keylog = self.sky_keylog.map(|folder| format!("keylog = \"{folder}\"\n")).unwrap_or_default();
         let mut text = format!(
             "[endpoint]\nname = \"sky\"\ncontrol_socket = \"{folder}/control.sock\"\nstate_dir = \"{folder}/state\"\n\
-             {}\n[endpoint.log]\nlevel = \"debug\"\n{keylog}\n[peers.{PEER}]\nremote = \"{}\"\nlocal_id = \"{SKY_ID}\"\n\
-             remote_id = \"{SWAN_ID}\"\nike = [{}]\nesp = [{}]\nstart = \"{start}\"\n",
+             {}\n[endpoint.log]\nlevel = \"debug\"\n{keylog}\n[peers.{PEER}]\nremote = \"{}\"\nlocal_id = \"{}\"\n\
+             remote_id = \"{}\"\nike = [{}]\nesp = [{}]\nstart = \"{start}\"\n",
             self.sky_endpoint,
             self.address_of_swan(),
+            self.sky_id,
+            self.sky_remote_id,
             quoted(self.sky_ike),
             quoted(self.sky_esp),
         );
@@ -388,7 +404,7 @@ impl Setup {
                 "auth = pubkey\ncerts = own.pem\n"
             }
         };
-        let mut remote = format!("id = {SKY_ID}\n");
+        let mut remote = format!("id = {}\n", self.sky_id);
         remote += match self.sky_proof {
             Proof::Psk => "auth = psk\n",
             Proof::Certificate(kind) => {
@@ -410,6 +426,26 @@ impl Setup {
             self.swan_esp,
             self.swan_child,
         );
+        Ok((text, files))
+    }
+}
+
+impl Setup {
+    /// What `skybridge peer-config` makes of our configuration, and the certificates that its head asks for.
+    fn peer_config(&self, program: &Path, sky: &Daemon) -> Result<(String, Vec<SwanFile>), LabError> {
+        let mut command = std::process::Command::new(program);
+        command.args(["peer-config", PEER, "--for", "strongswan", "--with-secrets"]);
+        command.args(["--address", self.address_of_sky()]).arg("--config").arg(sky.config());
+        let text = sky.namespace().output(command, "")?;
+        let mut files = Vec::new();
+        if let Proof::Certificate(kind) = self.swan_proof {
+            let made = certificates(kind)?;
+            files.push((format!("x509/{PEER}.pem"), made.swan.certificate.clone()));
+            files.push((format!("private/{PEER}.pem"), made.swan.key.clone()));
+        }
+        if let Proof::Certificate(kind) = self.sky_proof {
+            files.push(("x509ca/skybridge-ca.pem".to_owned(), certificates(kind)?.ca.clone()));
+        }
         Ok((text, files))
     }
 }

@@ -6,6 +6,7 @@ mod cluster;
 mod cross;
 mod endpoint;
 mod peer;
+mod preset;
 mod reference;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ use super::source::{At, Layers};
 use super::types::{Cluster, Discovered, Endpoint, Peer};
 use super::units;
 pub(crate) use peer::is_host_name;
+#[cfg(test)]
+pub(crate) use preset::PRESETS;
 pub(crate) use reference::References;
 
 /// What the checks share: where things stand, and what was found wrong so far.

@@ -7,7 +7,7 @@ use std::time::Duration;
 const IDENTITIES: &str = "write a host name, an address, user@host, a distinguished name such as \"C=CH, O=Example, CN=office\", or \"keyid:HEX\"";
 
 use super::child::{self, Inherited, limits, proposals, start_of};
-use super::{Context, auth, endpoint, is_name};
+use super::{Context, auth, endpoint, is_name, preset};
 use crate::config::file::{
     DpdFile, NumberOrWord, OneOrMany, PeerFile, PeerLifetimesFile, RetransmitFile, RetryFile,
 };
@@ -20,10 +20,12 @@ use crate::ike::config::{
 use crate::pki::{Identity, IdentityPattern};
 use crate::policy::Proposal;
 
-pub(super) fn check(name: &str, file: PeerFile, context: &mut Context<'_>) -> Option<Peer> {
+pub(super) fn check(name: &str, mut file: PeerFile, context: &mut Context<'_>) -> Option<Peer> {
+    let preset = preset::fill(&mut file);
     let written = format!("{file:?}");
     let at = At::root().key("peers").key(name);
     let PeerFile {
+        preset: _,
         remote,
         remote_ike_port,
         remote_natt_port,
@@ -179,6 +181,17 @@ pub(super) fn check(name: &str, file: PeerFile, context: &mut Context<'_>) -> Op
         }
         _ => (None, Vec::new()),
     };
+    if let Some(preset) = preset {
+        let read = preset::Read {
+            local_auth: local_auth.as_ref(),
+            remote_auth: remote_auth.as_ref(),
+            local_id: local_id.as_ref(),
+            remote_id: remote_id.as_ref(),
+            ike: &ike,
+            children: &checked,
+        };
+        preset::check(preset, &read, &at, context);
+    }
     let fingerprint = context.vault.fingerprint(&written);
     let (local_auth, remote_auth) = (local_auth?, remote_auth?);
     let ike = PeerConfig {

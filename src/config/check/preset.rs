@@ -6,7 +6,7 @@
 
 use super::Context;
 use crate::config::file::{
-    DpdFile, NumberOrWord, PeerFile, PeerLifetimesFile, PresetFile, StartFile,
+    DpdFile, NumberOrWord, OneOrMany, PeerFile, PeerLifetimesFile, PresetFile, StartFile,
 };
 use crate::config::source::At;
 use crate::crypto::{Cipher, Group, Secret};
@@ -188,7 +188,7 @@ pub(super) fn fill(file: &mut PeerFile) -> Option<&'static Preset> {
     let text = |value: &str| Some(value.to_owned());
     file.ike.get_or_insert_with(|| vec![preset.ike.to_owned()]);
     file.esp.get_or_insert_with(|| vec![preset.esp.to_owned()]);
-    if preset.connect {
+    if preset.connect && !matches!(&file.remote, Some(OneOrMany::One(remote)) if remote == "any") {
         file.start.get_or_insert(StartFile::Connect);
     }
     let dpd = file.dpd.get_or_insert_with(DpdFile::default);
@@ -226,18 +226,24 @@ pub(super) fn check(preset: &Preset, peer: &Read<'_>, at: &At, context: &mut Con
     let offers = |proposals: &[Proposal]| proposals.iter().any(|proposal| knows(preset, proposal));
     if !peer.ike.is_empty() && !offers(peer.ike) {
         let message = format!("{gateway} knows none of these proposals");
-        context.error(&at.key("ike"), "preset", message, format!("write \"{}\", or leave it out", preset.ike));
+        context.error(
+            &at.key("ike"),
+            "preset",
+            message,
+            format!("write \"{}\", or leave it to preset = \"{}\"", preset.ike, preset.word),
+        );
     }
     for child in peer.children {
         let child_at = at.key("children").key(child.name.as_str());
         if !child.esp.is_empty() && !offers(&child.esp) {
             let at = if context.layers.locate_key(&child_at.key("esp")).is_some() { &child_at } else { at };
             let message = format!("{gateway} knows none of these proposals");
-            let hint = format!("write \"{}\", or leave it out", preset.esp);
+            let hint = format!("write \"{}\", or leave it to preset = \"{}\"", preset.esp, preset.word);
             context.error(&at.key("esp"), "preset", message, hint);
         }
         if preset.one_pair && (child.local.len() > 1 || child.remote.len() > 1) {
-            let message = format!("{gateway} has one Child SA for each pair of prefixes, and this child has several");
+            let message =
+                format!("{gateway} has one Child SA for each pair of prefixes, and this child has several");
             let hint = match preset.file {
                 PresetFile::Aws => {
                     "it has one pair at all: write one prefix at each end, or \"0.0.0.0/0\" with `routes`"

@@ -53,6 +53,7 @@ fn every_property_of_the_schema_is_described() {
 fn every_example_of_the_documentation_loads() {
     let documentation = repository("docs/configuration.md");
     let lab = Lab::new();
+    lab.write("aws.psk", "Letters_and.digits2026", 0o600);
     let mut examples = 0;
     for block in documentation.split("```toml\n").skip(1) {
         let text = block.split("```").next().unwrap().replace("/etc/skybridge/", "./");
