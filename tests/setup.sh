@@ -123,6 +123,8 @@ if [ "$want" = test ]; then
     need libstrongswan-standard-plugins /usr/lib/ipsec/plugins/libstrongswan-gcm.so
     need libstrongswan-extra-plugins /usr/lib/ipsec/plugins/libstrongswan-curve25519.so
     need tshark tshark
+    need libunbound8 /usr/share/doc/libunbound8
+    need libnss3 /usr/share/doc/libnss3
 fi
 
 cargo_packages=
@@ -144,6 +146,17 @@ if [ -n "$missing$cargo_packages" ]; then
     # shellcheck disable=SC2086
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
         $missing $cargo_packages >&2
+fi
+
+# The package of libreswan and strongSwan's exclude each other: its checkers are only unpacked.
+libreswan=$(dirname "$0")/../target/libreswan
+if [ "$want" = test ] && [ ! -x "$libreswan/usr/libexec/ipsec/addconn" ]; then
+    say "unpacking libreswan into target/libreswan"
+    rm -rf "$libreswan.new"
+    mkdir -p "$libreswan.new"
+    (cd "$libreswan.new" && apt-get download -q libreswan && dpkg-deb -x libreswan_*.deb . && rm libreswan_*.deb) >&2
+    rm -rf "$libreswan"
+    mv "$libreswan.new" "$libreswan"
 fi
 
 # What the benchmark compares with: each by itself, and going on without what cannot be had.

@@ -3,6 +3,8 @@
 //! [The reference](https://libreswan.org/man/ipsec.conf.5.html). `left` is the machine that loads it. libreswan makes one
 //! Child SA for each connection; those between the same ends share an IKE SA.
 
+use std::time::Duration;
+
 use super::document::PSK_PLACEHOLDER;
 use super::{Address, Child, Document, Draft, Psk, RenderError, Start, Target, View, hexadecimal, quotable};
 use crate::config::Proof;
@@ -45,9 +47,8 @@ fn shared(view: &View, draft: &mut Draft) -> Result<(), RenderError> {
     draft.indented(2, "left=%defaultroute");
     draft.indented(2, format!("right={}", view.remote.address));
     for (side, end) in [("left", &view.local), ("right", &view.remote)] {
-        if let Some(id) = &end.id {
-            draft.indented(2, format!("{side}id={}", identity(id)?));
-        }
+        let id = end.id.as_ref().map_or(Ok("%fromcert".to_owned()), identity)?;
+        draft.indented(2, format!("{side}id={id}"));
         if end.natt_port != 4500 || end.ike_port != 500 {
             draft.indented(2, format!("{side}ikeport={}", end.natt_port));
         }
@@ -67,9 +68,12 @@ fn shared(view: &View, draft: &mut Draft) -> Result<(), RenderError> {
     draft.indented(2, "encapsulation=yes");
     draft.indented(2, "fragmentation=yes");
     draft.indented(2, "mobike=no");
-    let (life, margin) = life(view.ike_lifetime.as_secs());
-    draft.indented(2, format!("ikelifetime={life}s"));
-    draft.indented(2, format!("rekeymargin={margin}s"));
+    let ike_life = life(view.ike_lifetime);
+    let children = view.children.iter().filter_map(|child| child.lifetime.rekey_time).map(life);
+    let shortest = children.chain([ike_life]).min().unwrap_or(LONGEST);
+    draft.indented(2, format!("ikelifetime={ike_life}s"));
+    // As much again is added at random.
+    draft.indented(2, format!("rekeymargin={}s", (shortest / 10).clamp(1, 540)));
     draft.indented(2, "rekeyfuzz=100%");
     draft.indented(2, "keyingtries=%forever");
     if let Some(delay) = view.dpd {
@@ -127,7 +131,7 @@ fn connection(
     };
     draft.indented(2, format!("esn={esn}"));
     if let Some(time) = child.lifetime.rekey_time {
-        draft.indented(2, format!("salifetime={}s", life(time.as_secs()).0));
+        draft.indented(2, format!("salifetime={}s", life(time)));
     }
     draft.indented(2, format!("replay-window={REPLAY_WINDOW}"));
     draft.indented(2, format!("mtu={}", view.inner_mtu));
@@ -143,11 +147,8 @@ fn connection(
     Ok(())
 }
 
-/// A life within its bounds, and how long before its end a renewal begins at most: half of it, since as much again is
-/// added at random.
-fn life(seconds: u64) -> (u64, u64) {
-    let life = seconds.min(LONGEST);
-    (life, (life / 10).clamp(1, 540))
+fn life(wanted: Duration) -> u64 {
+    wanted.as_secs().min(LONGEST)
 }
 
 fn secrets(view: &View) -> Result<Option<Document>, RenderError> {

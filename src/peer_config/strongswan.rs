@@ -113,7 +113,7 @@ fn child_sa(child: &Child, view: &View, draft: &mut Draft) {
     let mut set = |key: &str, value: &str| draft.indented(4, format!("{key} = {value}"));
     set("local_ts", &list(&child.local));
     set("remote_ts", &list(&child.remote));
-    set("esp_proposals", &proposals(&child.esp));
+    set("esp_proposals", &esp_proposals(&child.esp));
     match child.start {
         Start::Wait => set("start_action", "none"),
         Start::Trap => set("start_action", "trap"),
@@ -181,6 +181,19 @@ fn written(psk: &Psk) -> String {
 
 fn proposals(list: &[Proposal]) -> String {
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// ESP proposals; with extended sequence numbers only where we insist on them, since strongSwan takes what it prefers and
+/// its userspace ESP then has no such thing.
+fn esp_proposals(list: &[Proposal]) -> String {
+    let word = |proposal: &Proposal| {
+        let text = proposal.to_string();
+        match proposal.esn().contains(&false) {
+            true => text.replace("-noesn", "").replace("-esn", ""),
+            false => text,
+        }
+    };
+    list.iter().map(word).collect::<Vec<_>>().join(",")
 }
 
 /// An identity with its type said, so that nothing is guessed. Distinguished names and key IDs are written by their

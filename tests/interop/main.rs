@@ -7,6 +7,7 @@
 
 mod cases;
 mod certificates;
+mod libreswan;
 mod report;
 mod strongswan;
 mod vici;
@@ -62,6 +63,12 @@ fn trials(cases: &[Case], report: &Arc<Report>) -> Vec<Trial> {
             }));
         }
     }
+    let report = Arc::clone(report);
+    trials.push(Trial::test("libreswan_reads_what_peer_config_writes", move || {
+        let version = libreswan::check().map_err(|error| Failed::from(error.to_string()))?;
+        report.read_by_libreswan(version);
+        Ok(())
+    }));
     trials
 }
 

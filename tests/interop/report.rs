@@ -14,6 +14,7 @@ use crate::{cases::Case, world::Role};
 pub struct Report {
     passed: Mutex<Vec<(&'static str, Role)>>,
     version: Mutex<Option<String>>,
+    libreswan: Mutex<Option<String>>,
 }
 
 impl Report {
@@ -24,6 +25,10 @@ impl Report {
     pub fn version(&self, version: Option<String>) {
         let mut known = self.version.lock().unwrap_or_else(PoisonError::into_inner);
         *known = version.or(known.take());
+    }
+
+    pub fn read_by_libreswan(&self, version: String) {
+        *self.libreswan.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
     }
 
     /// Writes the table if told so by `SKYBRIDGE_WRITE_DOCS=1`, and compares it otherwise.
@@ -76,6 +81,13 @@ impl Report {
                 case.checked
             );
         }
+        let _ = write!(
+            text,
+            "\nThe cases `peer-config` run strongSwan with what `skybridge peer-config --for strongswan` writes, unchanged. \
+             What it writes\nfor libreswan is read by the checkers of libreswan {} (`addconn --checkconfig`, \
+             `readwriteconf`, `algparse`) without a\ncomplaint; no tunnel is brought up with it.\n",
+            self.libreswan.lock().unwrap_or_else(PoisonError::into_inner).as_deref().unwrap_or("(not run)")
+        );
         text
     }
 }
