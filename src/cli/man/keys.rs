@@ -175,7 +175,7 @@ mod tests {
                 keys += 1;
                 let term = format!("\\fB{key}\\fR (");
                 let table = format!(".{key}]\"");
-                let named = format!(".{key}.NAME]\"");
+                let named = format!(".{key}.NAME]\n");
                 let plain = format!(".{key}]\n");
                 assert!(
                     [&term, &table, &named, &plain].iter().any(|form| page.contains(form.as_str())),
