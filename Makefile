@@ -6,7 +6,7 @@ export SKYBRIDGE_PYTHON := $(CURDIR)/target/python/bin/python
 CARGO ?= cargo
 FUZZ_SECONDS ?= 5
 
-.PHONY: help build demo test test-long bench lint doc fuzz clean terraform-check docs-check ansible-lint ansible-test \
+.PHONY: help build demo test test-long bench lint doc fuzz clean terraform-check terraform-boot docs-check ansible-lint ansible-test \
 	deb rpm package-test package-boot rpm-test image image-test image-boot image-twice
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make terraform-check  the modules of appliance/terraform, with Terraform and without a cloud"
 	@echo "make ansible-lint     the collection's lint, its examples through skybridge check, its files through their servers"
 	@echo "make ansible-test     its plays on booted Debian 12 and 13, from nothing to traffic to nothing (slow)"
+	@echo "make terraform-boot  boots the image with the user-data of the AWS module; slow, as root"
 	@echo "make docs-check  runs the commands of the documents as they are written"
 	@echo "make fuzz       every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds"
 
@@ -108,6 +109,10 @@ terraform-check:
 	@tests/setup.sh terraform
 	@[ -x target/release/skybridge ] || [ -x target/debug/skybridge ] || $(CARGO) build --locked
 	target/terraform/python/bin/python tests/terraform/check.py
+
+terraform-boot: image
+	@tests/setup.sh terraform
+	target/terraform/python/bin/python tests/terraform/boot.py
 
 ansible-lint:
 	@[ -x target/release/skybridge ] || [ -x target/debug/skybridge ] || $(CARGO) build --locked
