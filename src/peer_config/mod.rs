@@ -13,6 +13,7 @@ mod error;
 mod libreswan;
 mod strongswan;
 mod text;
+mod vendor;
 mod view;
 
 use std::fmt;
@@ -31,11 +32,41 @@ pub enum Target {
     Strongswan,
     /// libreswan, `ipsec.conf` and `ipsec.secrets`.
     Libreswan,
+    /// Cisco IOS XE, its configuration mode.
+    Cisco,
+    /// FortiGate, the FortiOS command line.
+    Fortigate,
+    /// MikroTik RouterOS 7, commands.
+    Mikrotik,
+    /// VyOS, `set` commands.
+    Vyos,
+    /// OPNsense, its REST API.
+    Opnsense,
+    /// AWS Site-to-Site VPN, its command line.
+    Aws,
+    /// Azure VPN Gateway, its command line.
+    Azure,
+    /// Google Cloud Classic VPN, its command line.
+    Gcp,
+    /// Alibaba Cloud VPN Gateway, its command line.
+    Alibaba,
 }
 
 impl Target {
     /// Every target.
-    pub const ALL: [Self; 2] = [Self::Strongswan, Self::Libreswan];
+    pub const ALL: [Self; 11] = [
+        Self::Strongswan,
+        Self::Libreswan,
+        Self::Cisco,
+        Self::Fortigate,
+        Self::Mikrotik,
+        Self::Vyos,
+        Self::Opnsense,
+        Self::Aws,
+        Self::Azure,
+        Self::Gcp,
+        Self::Alibaba,
+    ];
 
     /// The word of the command line.
     #[must_use]
@@ -43,6 +74,15 @@ impl Target {
         match self {
             Self::Strongswan => "strongswan",
             Self::Libreswan => "libreswan",
+            Self::Cisco => "cisco",
+            Self::Fortigate => "fortigate",
+            Self::Mikrotik => "mikrotik",
+            Self::Vyos => "vyos",
+            Self::Opnsense => "opnsense",
+            Self::Aws => "aws",
+            Self::Azure => "azure",
+            Self::Gcp => "gcp",
+            Self::Alibaba => "alibaba",
         }
     }
 
@@ -52,6 +92,15 @@ impl Target {
         match self {
             Self::Strongswan => "strongSwan",
             Self::Libreswan => "libreswan",
+            Self::Cisco => "Cisco IOS XE",
+            Self::Fortigate => "FortiGate",
+            Self::Mikrotik => "MikroTik RouterOS",
+            Self::Vyos => "VyOS",
+            Self::Opnsense => "OPNsense",
+            Self::Aws => "AWS Site-to-Site VPN",
+            Self::Azure => "Azure VPN Gateway",
+            Self::Gcp => "Google Cloud VPN",
+            Self::Alibaba => "Alibaba Cloud VPN Gateway",
         }
     }
 
@@ -61,6 +110,15 @@ impl Target {
         match self {
             Self::Strongswan => Proven::Run("strongSwan 5.9.8"),
             Self::Libreswan => Proven::Checked("libreswan 4.10"),
+            Self::Cisco => Proven::Compared(vendor::cisco::DOCUMENTATION),
+            Self::Fortigate => Proven::Compared(vendor::fortigate::DOCUMENTATION),
+            Self::Mikrotik => Proven::Compared(vendor::mikrotik::DOCUMENTATION),
+            Self::Vyos => Proven::Compared(vendor::vyos::DOCUMENTATION),
+            Self::Opnsense => Proven::Compared(vendor::opnsense::DOCUMENTATION),
+            Self::Aws => Proven::Compared(vendor::aws::DOCUMENTATION),
+            Self::Azure => Proven::Compared(vendor::azure::DOCUMENTATION),
+            Self::Gcp => Proven::Compared(vendor::gcp::DOCUMENTATION),
+            Self::Alibaba => Proven::Compared(vendor::alibaba::DOCUMENTATION),
         }
     }
 
@@ -72,6 +130,15 @@ impl Target {
         match self {
             Self::Strongswan => strongswan::render(view),
             Self::Libreswan => libreswan::render(view),
+            Self::Cisco => vendor::cisco::render(view),
+            Self::Fortigate => vendor::fortigate::render(view),
+            Self::Mikrotik => vendor::mikrotik::render(view),
+            Self::Vyos => vendor::vyos::render(view),
+            Self::Opnsense => vendor::opnsense::render(view),
+            Self::Aws => vendor::aws::render(view),
+            Self::Azure => vendor::azure::render(view),
+            Self::Gcp => vendor::gcp::render(view),
+            Self::Alibaba => vendor::alibaba::render(view),
         }
     }
 }
