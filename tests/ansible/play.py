@@ -402,7 +402,7 @@ def one(office: str, cloud: str, containers: list[str], package: Path, steps: li
             # A copy: a build beside the test would change it between two runs.
             own = lab.folder / package.name
             shutil.copy(package, own)
-            poll("a whole package", 60, lambda: subprocess.run(["dpkg-deb", "-c", own], capture_output=True).returncode == 0
+            poll("a whole package", 300, lambda: subprocess.run(["dpkg-deb", "-c", own], capture_output=True).returncode == 0
                  or shutil.copy(package, own) is None)
             ansible = Ansible(world, own, not steps or "lan" in steps)
             world.pod.start("pod", sys.executable, "-c", POD)
