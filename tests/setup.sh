@@ -154,7 +154,17 @@ if [ "$want" = test ] && [ ! -x "$libreswan/usr/libexec/ipsec/addconn" ]; then
     say "unpacking libreswan into target/libreswan"
     rm -rf "$libreswan.new"
     mkdir -p "$libreswan.new"
-    (cd "$libreswan.new" && apt-get download -q libreswan && dpkg-deb -x libreswan_*.deb . && rm libreswan_*.deb) >&2
+    # With the lists that are there, or with new ones where those are gone or too old.
+    (
+        cd "$libreswan.new"
+        apt-get download -q libreswan || {
+            [ "$(id -u)" = 0 ] && as_root= || as_root=sudo
+            $as_root apt-get update -q
+            apt-get download -q libreswan
+        }
+        dpkg-deb -x libreswan_*.deb .
+        rm libreswan_*.deb
+    ) >&2
     rm -rf "$libreswan"
     mv "$libreswan.new" "$libreswan"
 fi
