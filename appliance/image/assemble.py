@@ -57,7 +57,8 @@ def grub(kind: str, target: Path, early: Path, modules: list[str]) -> None:
 
 
 def file_time() -> None:
-    """mtools and mkfs.vfat take their times from SOURCE_DATE_EPOCH."""
+    """mtools and mkfs.vfat take their times from SOURCE_DATE_EPOCH, and FAT keeps local ones."""
+    os.environ["TZ"] = "UTC"
     if not os.environ.get("SOURCE_DATE_EPOCH", "").isdigit():
         raise SystemExit("assemble.py: SOURCE_DATE_EPOCH is not set")
 

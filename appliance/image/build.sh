@@ -101,7 +101,8 @@ esp=$(identity esp)
 
 say "version $version from $(basename "$deb"), mode $mode, SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH"
 cp -r "$here/files" "$work/files"
-# Whatever umask the sources were checked out under.
+# Whatever umask the sources were checked out under, and without empty folders, which git does not keep.
+find "$work/files" -type d -empty -delete
 find "$work/files" -type d -exec chmod 0755 {} + -o -perm /0111 -exec chmod 0755 {} + -o -exec chmod 0644 {} +
 cp "$deb" "$work/skybridge.deb"
 cp "$here/customize.sh" "$work/"
