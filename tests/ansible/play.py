@@ -354,6 +354,8 @@ def sources(world: World, ansible: Ansible) -> None:
     key = repository(folder, ansible.package)
     world.wan.start("web", sys.executable, "-m", "http.server", "8000", "--bind", "192.0.2.1", "--directory", folder)
     poll("the web server", 30, lambda: world.wan.answers("192.0.2.1", 8000))
+    # Debian's own archive cannot be reached from here, and apt would complain of it.
+    world.office.ssh.run("find /etc/apt -name 'sources.list' -o -name '*.sources' | xargs -r rm")
     before = state(world.office)
     del before["forwarding"]  # The package switches it on, and only the part for sysctls, which is left out here, knows what it was.
     url = f"http://192.0.2.1:8000/apt/{ansible.package.name}"
