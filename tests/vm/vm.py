@@ -458,6 +458,8 @@ class Ssh:
     def run(self, script: str, *, check: bool = True, timeout: float = 300,
             stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Runs a shell command there."""
+        if self.vm:
+            self.vm.running()   # goes on with a machine that has restarted itself
         argv = [*self.namespace.prefix(), "ssh", *self.options(), "-p", str(self.port), f"{self.user}@{self.host}", "--", script]
         # 255 is ssh's own: on a busy machine a connection may not come about the first time.
         for _ in range(3 if check else 0):
@@ -608,6 +610,7 @@ class Lab:
 
 def _leave(number: int, _frame: object) -> None:
     """A signal ends the test the ordinary way, so that everything is put away."""
+    print(f"ended by signal {number}", file=sys.stderr)
     raise SystemExit(128 + number)
 
 
