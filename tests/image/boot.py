@@ -368,7 +368,9 @@ def bios(world: World, report: Report, image: Path, update: Path, only: str | No
     traffic(world, report, "first boot")
     shell.wait(BOOT)
     report.row("SSH from the management range", "open")
-    report.expect("SSH from the office's range, through the tunnel", world.client.tcp(MACHINE, 22, seconds=20), "open")
+    # cloud-init starts the SSH server again at its end, so it may be refused for a moment.
+    poll("SSH from the office's range", ANSWER, lambda: world.client.tcp(MACHINE, 22, seconds=20) == "open")
+    report.row("SSH from the office's range, through the tunnel", "open")
     if only != "updates":
         machine_facts(report, shell)
         firewall(world, report, shell)
