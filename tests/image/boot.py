@@ -383,6 +383,7 @@ def bios(world: World, report: Report, image: Path, update: Path, only: str | No
 
     def again(what: str, restart: Callable[[], None]) -> None:
         spi, before = world.spi(), shell.boot_id()
+        vm.started = time.monotonic()
         restart()
         shell.wait_for_boot_after(before, BOOT)
         world.wait_tunnel(vm, BOOT, spi)
