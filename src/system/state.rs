@@ -5,7 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::SystemError;
@@ -57,13 +58,7 @@ impl StateDir {
     pub(super) fn hold(path: &Path) -> Result<Self, SystemError> {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(file_error(path))?;
         let lock_path = path.join(LOCK);
-        let file = fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&lock_path)
-            .map_err(file_error(&lock_path))?;
+        let file = open(&lock_path).and_then(|file| give(path, file)).map_err(file_error(&lock_path))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Self { path: path.to_path_buf(), lock }),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(SystemError::Busy(path.to_path_buf())),
@@ -107,8 +102,8 @@ impl StateDir {
         }
         let fresh = self.path.join(format!("{RECORD}.new"));
         let write = || -> std::io::Result<()> {
-            let mut file =
-                fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+            let mut file = give(&self.path, open(&fresh)?)?;
+            file.set_len(0)?;
             file.write_all(serde_json::to_string_pretty(record)?.as_bytes())?;
             file.write_all(b"\n")?;
             file.sync_all()?;
@@ -126,10 +121,70 @@ impl StateDir {
     }
 }
 
+/// For writing, made if missing; no link is followed, since the folder may belong to another user than the one that opens.
+fn open(path: &Path) -> std::io::Result<File> {
+    fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(OFlag::O_NOFOLLOW.bits() | OFlag::O_NONBLOCK.bits())
+        .open(path)
+}
+
+/// Gives the file to the folder's owner: one that root made would keep the service's user out.
+fn give(folder: &Path, file: File) -> std::io::Result<File> {
+    let (owner, own) = (fs::metadata(folder)?, file.metadata()?);
+    if owner.uid() != own.uid() && geteuid().is_root() && own.is_file() && own.nlink() == 1 {
+        std::os::unix::fs::fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(file)
+}
+
 fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
 fn netns_inode() -> u64 {
     fs::metadata("/proc/thread-self/ns/net").map(|meta| meta.ino()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another user's folder where the test may make one, else its own.
+    fn folder() -> (tempfile::TempDir, u32) {
+        let folder = tempfile::tempdir().unwrap();
+        let owner = if geteuid().is_root() { 12_345 } else { geteuid().as_raw() };
+        std::os::unix::fs::chown(folder.path(), Some(owner), None).unwrap();
+        (folder, owner)
+    }
+
+    #[test]
+    fn what_root_writes_belongs_to_the_owner_of_the_folder() {
+        let (folder, owner) = folder();
+        let state = StateDir::hold(folder.path()).unwrap();
+        let (record, _) = state.load().unwrap();
+        state.save(&Record { tun: Some("skybridge0".to_owned()), ..record }).unwrap();
+        for name in [LOCK, RECORD] {
+            assert_eq!(fs::metadata(folder.path().join(name)).unwrap().uid(), owner, "{name}");
+        }
+        assert_eq!(state.load().unwrap().0.tun.as_deref(), Some("skybridge0"));
+    }
+
+    #[test]
+    fn a_link_in_the_folder_is_not_followed() {
+        let (folder, _) = folder();
+        let target = folder.path().join("target");
+        fs::write(&target, "kept").unwrap();
+        std::os::unix::fs::symlink(&target, folder.path().join(LOCK)).unwrap();
+        assert!(StateDir::hold(folder.path()).is_err());
+        fs::remove_file(folder.path().join(LOCK)).unwrap();
+        let state = StateDir::hold(folder.path()).unwrap();
+        std::os::unix::fs::symlink(&target, folder.path().join(format!("{RECORD}.new"))).unwrap();
+        let (record, _) = state.load().unwrap();
+        assert!(state.save(&Record { tun: Some("skybridge0".to_owned()), ..record }).is_err());
+        assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
+    }
 }

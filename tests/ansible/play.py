@@ -450,6 +450,8 @@ def listed(words: list[str], option: str) -> list[str]:
 def main() -> None:
     """Arguments, the package, and each pair."""
     words = sys.argv[1:]
+    if any(not word.startswith(("--containers=", "--steps=")) for word in words if word.startswith("-")):
+        raise SystemExit(__doc__)
     containers = listed(words, "--containers")
     suites = [word for word in words if not word.startswith("--")] or ["bookworm", "trixie"]
     packages = sorted((ROOT / "target/package").glob("skybridge_*_amd64.deb"))

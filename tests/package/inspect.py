@@ -24,7 +24,7 @@ EXPOSURE = 2.2
 GLIBC = (2, 36)
 # The C library, and the unwinder that comes with the compiler.
 LIBRARIES = {"libc.so.6", "libgcc_s.so.1", "libm.so.6", "ld-linux-x86-64.so.2"}
-COMMANDS = ("run", "check", "status", "services", "up", "down", "rekey", "reload", "cleanup", "genkey", "demo", "completions")
+COMMANDS = ("run", "check", "status", "services", "up", "down", "rekey", "reload", "cleanup", "genkey", "peer-config", "demo", "completions")
 
 
 class Fault(Exception):
