@@ -311,13 +311,14 @@ impl Endpoint {
                     let before = std::mem::replace(&mut peer.config, Arc::clone(config));
                     peer.touched = true;
                     peer.child_retries.clear();
+                    let gone = |child: &ChildName| config.child(child).is_none();
                     let changed = |child: &ChildName| before.child(child) != config.child(child);
                     for id in self.sas_of(&name) {
                         self.sas.edit(id, |sa| sa.core.peer = Some(Arc::clone(config)));
-                        let config = Arc::clone(config);
-                        self.on_established(now, id, |established, _, _| {
-                            established.peer = config;
-                            established.close_children(changed, &DownReason::Reconfigured);
+                        self.on_established(now, id, |established, _, ctx| {
+                            established.peer = Arc::clone(config);
+                            established.close_children(gone, &DownReason::Reconfigured);
+                            established.renew_children(ctx, |child| !gone(child) && changed(child));
                         });
                     }
                 }

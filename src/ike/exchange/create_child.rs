@@ -200,7 +200,7 @@ impl Established {
                     }
                     self.want(Task::DeleteChild(old));
                 }
-                self.child_failures.push((config.name, "the response was not acceptable".to_owned()));
+                self.child_failed(config.name, "the response was not acceptable".to_owned());
             }
         }
     }
@@ -235,6 +235,8 @@ impl Established {
             child.close_by = Some(ctx.now.mono + AWAIT_DELETE);
             child.close_reason = DownReason::Redundant;
         }
+        let name = made.config.name.clone();
+        let current = self.peer.child(&name) == Some(&made.config);
         self.install(core, ctx, made);
         if let Some(old) = old {
             if let Some(child) = self.children.get_mut(&old) {
@@ -243,6 +245,20 @@ impl Established {
             }
             self.want(Task::DeleteChild(old));
         }
+        if current {
+            self.close_renewed(&name);
+        } else if self.peer.child(&name).is_some() {
+            // The configuration changed while the request was under way.
+            self.renew_children(ctx, |other| *other == name);
+        } else {
+            self.close_children(|other| *other == name, &DownReason::Reconfigured);
+        }
+    }
+
+    /// A child could not be made: whoever wants it tries again, and what it was to take over from ends.
+    fn child_failed(&mut self, name: ChildName, reason: String) {
+        self.close_renewed(&name);
+        self.child_failures.push((name, reason));
     }
 
     /// The peer has replaced this one and will delete it; we do if it does not.
@@ -344,7 +360,7 @@ impl Established {
                 refused(ctx, core, Some(&self.peer), &reason);
                 match pending.old {
                     Some(old) => self.postpone(ctx, Task::RekeyChild(old), pending.postponed, REFUSED),
-                    None => self.child_failures.push((pending.config.name, kind.to_string())),
+                    None => self.child_failed(pending.config.name, kind.to_string()),
                 }
             }
         }

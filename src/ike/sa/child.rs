@@ -1,5 +1,6 @@
 //! One Child SA pair as the IKE SA knows it, from installation to the end of its lingering.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::crypto::{ChildKeys, EspSuite};
@@ -12,13 +13,16 @@ use super::{Core, Established};
 
 /// Before the end that made a redundant Child SA deletes it; the other end waits ten times as long.
 const REDUNDANT: Duration = Duration::from_secs(3);
+/// Before a Child SA whose settings changed is deleted although nothing has come of its successor.
+const RENEWAL: Duration = Duration::from_secs(10);
 
 /// How a Child SA stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChildPhase {
     /// In use.
     Live,
-    /// The peer's rekey made this successor; the peer deletes the old one, or we do at `close_by`.
+    /// It has a successor, or is to get one with other settings; the end that makes that deletes this one, or we do
+    /// at `close_by`.
     Replaced,
     /// We are going to delete it, or have sent the Delete.
     Deleting,
@@ -256,7 +260,10 @@ impl Established {
         let name = child.name.clone();
         let mut siblings =
             self.children.values_mut().rev().filter(|other| other.id != id && other.name == name);
-        let heir = siblings.find(|other| matches!(other.phase, ChildPhase::Live | ChildPhase::Replaced));
+        let heir = siblings.find(|other| {
+            matches!(other.phase, ChildPhase::Live | ChildPhase::Replaced)
+                && other.close_reason != DownReason::Reconfigured
+        });
         if let Some(heir) = heir.filter(|heir| !heir.is_live()) {
             heir.phase = ChildPhase::Live;
             heir.close_by = None;
@@ -284,6 +291,42 @@ impl Established {
             child.phase = ChildPhase::Lingering;
             child.close_by = Some(ctx.now.mono + self.peer.timing.linger);
             child.close_reason = DownReason::Replaced;
+        }
+    }
+
+    /// Plans to make children of these names anew with the settings that they have now. The old ones carry on until
+    /// that is done or has failed: nothing between them is lost.
+    pub(crate) fn renew_children(&mut self, ctx: &Context<'_>, chosen: impl Fn(&ChildName) -> bool) {
+        if self.phase != super::Phase::Live {
+            return self.close_children(chosen, &DownReason::Reconfigured);
+        }
+        let mut names = BTreeSet::new();
+        for child in self.children.values_mut().filter(|child| chosen(&child.name)) {
+            if matches!(child.phase, ChildPhase::Live | ChildPhase::Replaced) {
+                if child.is_live() {
+                    names.insert(child.name.clone());
+                }
+                child.phase = ChildPhase::Replaced;
+                child.close_by = Some(ctx.now.mono + RENEWAL);
+                child.close_reason = DownReason::Reconfigured;
+            }
+        }
+        for name in names {
+            self.want(super::Task::CreateChild { name, packet: None });
+        }
+    }
+
+    /// What [`Self::renew_children`] left of a child goes: its successor is there, or will not come.
+    pub(crate) fn close_renewed(&mut self, name: &ChildName) {
+        let mut doomed = Vec::new();
+        for child in self.children.values_mut().filter(|child| child.name == *name) {
+            if child.phase == ChildPhase::Replaced && child.close_reason == DownReason::Reconfigured {
+                child.phase = ChildPhase::Deleting;
+                doomed.push(child.id);
+            }
+        }
+        for id in doomed {
+            self.want(super::Task::DeleteChild(id));
         }
     }
 

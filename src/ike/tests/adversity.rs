@@ -217,6 +217,63 @@ fn a_reload_keeps_what_did_not_change() {
     assert_eq!(pair.ike_sas(Side::B), 0);
 }
 
+fn networks(text: &str) -> SelectorSet {
+    SelectorSet::of_prefixes(text.split(',').map(|prefix| prefix.parse().unwrap()))
+}
+
+/// Reloads with `config` and lets 20 seconds pass, in which both ends always have a Child SA to send on.
+fn reload_without_a_gap(pair: &mut Pair, changes: &[(Side, &PeerConfig)]) {
+    for (side, config) in changes {
+        pair.command(*side, Command::Reconfigure { settings: None, peers: vec![(*config).clone()] });
+    }
+    for step in 0..2_000 {
+        pair.run(Duration::from_millis(if step < 1_900 { 1 } else { 181 }));
+        assert!(pair.a.active.contains_key("lan") && pair.b.active.contains_key("lan"), "step {step}");
+    }
+    pair.assert_converged(1);
+}
+
+#[test]
+fn a_child_with_other_networks_is_made_before_the_old_one_goes() {
+    let (mut a, mut b) = configs();
+    let mut pair = Pair::up(a.clone(), b.clone());
+    b.children[0].local = networks("10.2.0.0/16,10.5.0.0/16");
+    reload_without_a_gap(&mut pair, &[(Side::B, &b)]);
+    assert_eq!(pair.a.children.values().next().unwrap().remote_ts, networks("10.2.0.0/16"));
+    a.children[0].remote = networks("10.2.0.0/16,10.5.0.0/16");
+    reload_without_a_gap(&mut pair, &[(Side::A, &a)]);
+    assert_eq!(pair.b.children.values().next().unwrap().local_ts, networks("10.2.0.0/16,10.5.0.0/16"));
+    a.children[0].remote = networks("10.2.1.0/24");
+    b.children[0].local = networks("10.2.1.0/24");
+    reload_without_a_gap(&mut pair, &[(Side::A, &a), (Side::B, &b)]);
+    assert_eq!(pair.a.children.values().next().unwrap().remote_ts, networks("10.2.1.0/24"));
+    assert_eq!(pair.b.children.values().next().unwrap().local_ts, networks("10.2.1.0/24"));
+}
+
+#[test]
+fn a_child_that_changes_during_its_rekey_ends_up_as_it_was_changed() {
+    for first in [1, 5, 15, 25, 35] {
+        let (mut a, b) = configs();
+        let mut pair = Pair::up(a.clone(), b);
+        pair.command(Side::A, Command::RekeyChild { peer: "b".into(), child: "lan".into() });
+        pair.run(Duration::from_millis(first));
+        a.children[0].remote = networks("10.2.1.0/24");
+        reload_without_a_gap(&mut pair, &[(Side::A, &a)]);
+        assert_eq!(pair.b.children.values().next().unwrap().local_ts, networks("10.2.1.0/24"));
+    }
+}
+
+#[test]
+fn a_changed_child_that_the_peer_refuses_ends_at_once() {
+    let (mut a, b) = configs();
+    let mut pair = Pair::up(a.clone(), b);
+    a.children[0].remote = networks("10.9.0.0/16");
+    pair.command(Side::A, Command::Reconfigure { settings: None, peers: vec![a] });
+    pair.run(secs(1));
+    assert!(pair.a.children.is_empty() && pair.b.children.is_empty());
+    assert_eq!((pair.ike_sas(Side::A), pair.ike_sas(Side::B)), (1, 1));
+}
+
 #[test]
 fn the_path_mtu_is_found_by_probes_that_fall_back_to_fragments() {
     for largest in [1500_usize, 1492, 1400, 1310] {
