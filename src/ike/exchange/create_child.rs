@@ -462,6 +462,9 @@ impl Established {
         let between = std::iter::once(Payload::Nonce(own_nonce.clone())).chain(public_value).collect();
         let payloads = negotiate::answer_payloads(&agreement, inbound_spi, between);
         let _ = core;
+        // The peer knows it once our response is there; until then packets go on where they go already.
+        let sending =
+            self.children.values().any(|child| child.name == agreement.config.name && child.outbound_active);
         let made = Made {
             config: agreement.config,
             suite,
@@ -473,7 +476,7 @@ impl Established {
             remote_ts: agreement.remote_ts,
             lowest: lower(&nonce, &own_nonce),
             replaces: old,
-            outbound_active: old.is_none(),
+            outbound_active: !sending,
         };
         Ok((made, payloads))
     }

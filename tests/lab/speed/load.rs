@@ -3,7 +3,7 @@
 use skybridge::control::RekeyTarget;
 use skybridge::lab::{
     Entered, LabError, Plan, nat,
-    topology::{CLIENT, POD},
+    topology::{CLIENT, NODES, POD, PODS},
     traffic::tcp::Transfer,
     wait::until,
 };
@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("speed::rekeys_from_both_ends_under_full_load_lose_nothing", rekeys),
     ("speed::rekeys_by_packets_under_full_load_lose_nothing", rekeys_by_packets),
     ("speed::a_reload_under_full_load_loses_nothing", reload),
+    ("speed::another_network_under_full_load_loses_nothing", other_networks),
     ("speed::workers_restarted_by_a_reload_under_full_load_lose_nothing", restart),
     ("speed::a_rebound_nat_under_full_load_loses_nothing", rebound),
 ];
@@ -61,6 +62,29 @@ fn reload(inside: &Entered) -> Result<(), LabError> {
         pair.cloud.cli(&["reload"])?;
         pair.office.cli(&["reload"])?;
         load.flows(500)?;
+    }
+    ensure(pair.ike()? == ike, "the IKE SA was replaced")?;
+    load.lost_nothing(&pair)
+}
+
+/// Each end learns of the network at another time, and of its end too.
+fn other_networks(inside: &Entered) -> Result<(), LabError> {
+    let plan = Plan::default();
+    let wider = Plan { cloud_networks: &[NODES, PODS, "10.77.0.0/16"], ..Plan::default() };
+    let pair = Pair::up(inside, &plan)?;
+    let ike = pair.ike()?;
+    let load = Load::start(&pair)?;
+    for plan in [&wider, &plan, &wider, &plan] {
+        for (daemon, peer, child) in [(&pair.cloud, "office", "lan"), (&pair.office, "cloud", "vpc")] {
+            let before = daemon.child(peer, child)?.spi_in;
+            daemon.write(|folder| if peer == "office" { plan.cloud(folder) } else { plan.office(folder) })?;
+            daemon.cli(&["reload"])?;
+            until("the child is made anew", RECOVERY, || {
+                let now = daemon.child(peer, child)?;
+                Ok(if now.up && now.spi_in != before { Ok(()) } else { Err(format!("{now:?}")) })
+            })?;
+            load.flows(500)?;
+        }
     }
     ensure(pair.ike()? == ike, "the IKE SA was replaced")?;
     load.lost_nothing(&pair)
