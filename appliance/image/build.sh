@@ -88,7 +88,8 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/skybridge-image.XXXXXX")
 chmod 0755 "$work"
 leave() {
     [ "$keep" = 1 ] && { say "kept: $work"; return; }
-    "${as_owner[@]}" rm -rf "$work/root"
+    # The owner of the root may not be the one of the folder that it is in.
+    [ ! -d "$work/root" ] || "${as_owner[@]}" find "$work/root" -mindepth 1 -delete
     rm -rf "$work"
 }
 trap leave EXIT
@@ -133,15 +134,19 @@ INITRD=No mmdebstrap --quiet --mode="$mode" --variant=essential --include="$pack
 
 say "root file system"
 # mmdebstrap's own end: lists, settings and what it wrote behind the hook.
+# shellcheck disable=SC2016
+"${as_owner[@]}" sh -c 'rm -rf "$1"/var/cache/* "$1"/var/lib/apt/* "$1"/tmp/* && mkdir -m 0700 "$1/var/cache/ldconfig"' sh "$work/root"
 "${as_owner[@]}" find "$work/root" -xdev -newer "$work/customize.sh" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+# What it mounts there differs by the mode.
+"${as_owner[@]}" touch --date="@$SOURCE_DATE_EPOCH" "$work/root/dev" "$work/root/proc" "$work/root/sys" "$work/root/run"
 # shellcheck disable=SC2016
 "${as_owner[@]}" dpkg-query --admindir="$work/root/var/lib/dpkg" -W \
     -f='${binary:Package}\t${Version}\t${Architecture}\t${source:Package}\t${source:Version}\n' | LC_ALL=C sort >"$work/packages"
 # LZO is what GRUB reads and small machines unpack quickly, in blocks that are not much larger than what is asked for. Kernel and
 # initial RAM disk do not shrink and so stand in there as they are.
-"${as_owner[@]}" mksquashfs "$work/root" "$work/root.squashfs" -quiet -no-progress -noappend -no-xattrs \
+"${as_owner[@]}" mksquashfs "$work/root" "$work/root/run/root.squashfs" -quiet -no-progress -noappend -no-xattrs \
     -comp lzo -Xcompression-level 7 -b 64K -processors 2 -wildcards -e 'dev/*' 'proc/*' 'sys/*' 'run/*' >&2
-[ "$mode" = root ] || "${as_owner[@]}" chmod 0644 "$work/root.squashfs"
+"${as_owner[@]}" cat "$work/root/run/root.squashfs" >"$work/root.squashfs"
 
 say "disk"
 python3 "$here/assemble.py" --root "$work/root.squashfs" --grub "$here/grub" --work "$work" \

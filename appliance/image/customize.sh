@@ -48,13 +48,14 @@ ln -sf "boot/vmlinuz-$kernel" "$root/vmlinuz"
 ln -sf "boot/initrd.img-$kernel" "$root/initrd.img"
 rm -f "$root"/vmlinuz.old "$root"/initrd.img.old "$root"/boot/System.map-*
 
-# What no running appliance needs, and what differs from build to build.
-rm -rf "$root"/var/cache/* "$root"/var/log/* "$root"/var/lib/apt/* "$root"/tmp/* "$root"/var/tmp/* "$root"/run/* \
+# What no running appliance needs, and what differs from build to build. Of /tmp and apt's folders mmdebstrap still has a use, and
+# build.sh empties them: without the settings in /tmp it would clean the lists of the machine that builds.
+ls "$root"/tmp/mmdebstrap.apt.conf.* >/dev/null
+rm -rf "$root"/var/log/* "$root"/var/tmp/* "$root"/run/* \
     "$root"/var/lib/systemd/random-seed "$root"/var/lib/systemd/catalog/database "$root"/var/lib/initramfs-tools \
     "$root"/var/lib/dpkg/*-old "$root"/var/backups/* "$root"/etc/*- "$root"/etc/.pwd.lock "$root"/root/.wget-hsts
 rm -f "$root"/var/lib/dpkg/lock "$root"/var/lib/dpkg/lock-frontend "$root"/var/lib/dpkg/triggers/Lock
-mkdir -p "$root/var/log/journal" "$root/var/cache/ldconfig"
-chmod 0700 "$root/var/cache/ldconfig"
+mkdir -p "$root/var/log/journal"
 # The day of the last change of a password that nobody has.
 days=$((epoch / 86400))
 awk -F: -v OFS=: -v days="$days" '{ $3 = days; print }' "$root/etc/shadow" >"$root/etc/shadow.new"

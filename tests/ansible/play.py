@@ -5,7 +5,7 @@
 
 Needs root, the package (appliance/package/build.sh deb) and tests/setup.sh ansible and image. The machines named in --containers
 (`office,cloud` or one of them) are the same trees under systemd-nspawn instead of qemu. Steps, all by default: nothing, twice, change,
-broken, restart, removal, nodes, sources, ufw, firewalld (the first is needed by the four behind it), and lan: the files for the LAN are
+broken, restart, certificates, removal, nodes, sources, ufw, firewalld (the first is needed by the four behind it), and lan: the files for the LAN are
 written as well, which an emulated machine takes minutes for.
 """
 
@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
@@ -266,6 +267,23 @@ def restarted(world: World, ansible: Ansible) -> None:
     expect(pid(world) != process, "the daemon was not restarted")
 
 
+def certificates(world: World, ansible: Ansible) -> None:
+    """A CA of one's own, and both ends go over from their key to certificates."""
+    program = next(one for one in (ROOT / "target/release/skybridge", ROOT / "target/debug/skybridge", Path("/usr/bin/skybridge")) if one.exists())
+    folder = world.lab.folder / "pki"
+    words = ["-e", json.dumps({"skybridge_auth": "certificate", "skybridge_ca_program": str(program), "skybridge_ca_folder": str(folder)})]
+    expect(ansible.run("a CA and certificates", "ca", *words)[0] > 0 and (folder / "ca.pem").exists(), "the CA was not made")
+    expect(ansible.run("a CA and certificates, second run", "ca", *words)[0] == 0, "the CA was made twice")
+    for play in ("cloud", "office"):
+        expect(ansible.run(f"certificates, {play}", play, *words)[0] > 0, f"{play} kept its key")
+    for play in ("cloud", "office"):
+        changed, text = ansible.run(f"certificates, second run, {play}", play, *words)
+        expect(changed == 0, f"the second run of {play} with certificates changed {changed}:\n{text[-3000:]}")
+    shown = world.office.ssh.run("grep -c '^certificate' /etc/skybridge/skybridge.toml; skybridge check").stdout
+    expect("0" != shown.split()[0] and get(world, "172.16.0.20") == "192.168.10.10", f"nothing passes with certificates: {shown}")
+    print("  both ends went over to certificates, and traffic passes")
+
+
 def broken_and_mended(world: World, ansible: Ansible) -> None:
     """A wrong key and a wrong network fail with the daemon's reason, and the right ones mend it."""
     tags = ["--tags", "skybridge_config,skybridge_verify"]
@@ -427,10 +445,11 @@ def one(office: str, cloud: str, containers: list[str], package: Path, steps: li
             # The network that a change brings into the tunnel later.
             world.cloud.ssh.run("ip address add 10.0.3.1/24 dev eth1")
             before = {machine.name: state(machine) for machine in (world.office, world.cloud)}
-            story = {
+            story: dict[str, Callable[[], None]] = {
                 "nothing": lambda: from_nothing(world, ansible), "twice": lambda: twice(world, ansible),
                 "change": lambda: changed_selectors(world, ansible), "broken": lambda: broken_and_mended(world, ansible),
-                "restart": lambda: restarted(world, ansible), "removal": lambda: removed(world, ansible, before),
+                "restart": lambda: restarted(world, ansible), "certificates": lambda: certificates(world, ansible),
+                "removal": lambda: removed(world, ansible, before),
                 "nodes": lambda: nodes(world, ansible), "sources": lambda: sources(world, ansible),
                 "ufw": lambda: ufw(world, ansible), "firewalld": lambda: firewalld(world, ansible)}
             for name, step in story.items():
