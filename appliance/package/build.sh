@@ -57,10 +57,11 @@ if [ "$arch" = amd64 ]; then
         exit 2
         ;;
     esac
-    if $build; then "$CARGO" build --locked --profile "$profile" --bin skybridge; fi
+    # The compiler is not told the time: C code of dependencies would be built anew after each commit, and come out the same.
+    if $build; then env -u SOURCE_DATE_EPOCH "$CARGO" build --locked --profile "$profile" --bin skybridge; fi
 else
     binary=target/cross/build/$target/release/skybridge
-    if $build; then appliance/package/cross.sh "$arch"; fi
+    if $build; then env -u SOURCE_DATE_EPOCH appliance/package/cross.sh "$arch"; fi
 fi
 [ -x "$binary" ] || {
     say "$binary is not there: leave --no-build out"
