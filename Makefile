@@ -7,7 +7,7 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 5
 
 .PHONY: help build demo test test-long bench lint doc fuzz clean terraform-check terraform-boot docs-check ansible-lint ansible-test \
-	deb rpm package-test package-boot rpm-test image image-test image-boot image-twice
+	deb deb-arm64 rpm package-test package-boot rpm-test image image-test image-boot image-twice
 
 help:
 	@echo "make demo       two daemons join a simulated office and cloud; every check is a row"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench      Skybridge beside other tunnels and plain routing; writes docs/performance.*"
 	@echo "make lint       format, clippy with warnings denied, documentation"
 	@echo "make deb        the Debian package, in target/package; make rpm the other one"
+	@echo "make deb-arm64        the Debian package for arm64, cross-built on Debian 12"
 	@echo "make package-test     installs, upgrades, removes and purges it in fresh Debian 12 and 13, and lint"
 	@echo "make rpm-test         the other one, as far as that can be tried on Debian"
 	@echo "make package-boot     the service under a booted systemd, in a machine under qemu (slow)"
@@ -67,6 +68,10 @@ fuzz:
 deb:
 	@tests/setup.sh package
 	appliance/package/build.sh deb
+
+deb-arm64:
+	@tests/setup.sh arm64
+	appliance/package/build.sh deb --arch arm64
 
 rpm:
 	@tests/setup.sh rpm

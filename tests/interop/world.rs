@@ -182,6 +182,12 @@ impl World {
         }
     }
 
+    /// Writes our files anew and has our daemon read them.
+    pub fn reload(&self) -> Result<(), LabError> {
+        self.sky.write(|folder| self.setup.sky_files(self.role, folder).unwrap_or_default())?;
+        self.sky.cli(&["reload"]).map(drop)
+    }
+
     /// Our peer's state.
     pub fn peer(&self) -> Result<PeerStatus, LabError> {
         self.sky.peer(PEER)

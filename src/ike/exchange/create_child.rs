@@ -200,7 +200,7 @@ impl Established {
                     }
                     self.want(Task::DeleteChild(old));
                 }
-                self.child_failed(config.name, "the response was not acceptable".to_owned());
+                self.child_failed(ctx, config.name, "the response was not acceptable".to_owned());
             }
         }
     }
@@ -246,7 +246,7 @@ impl Established {
             self.want(Task::DeleteChild(old));
         }
         if current {
-            self.close_renewed(&name);
+            self.close_renewed(ctx, &name, true);
         } else if self.peer.child(&name).is_some() {
             // The configuration changed while the request was under way.
             self.renew_children(ctx, |other| *other == name);
@@ -256,8 +256,8 @@ impl Established {
     }
 
     /// A child could not be made: whoever wants it tries again, and what it was to take over from ends.
-    fn child_failed(&mut self, name: ChildName, reason: String) {
-        self.close_renewed(&name);
+    fn child_failed(&mut self, ctx: &Context<'_>, name: ChildName, reason: String) {
+        self.close_renewed(ctx, &name, false);
         self.child_failures.push((name, reason));
     }
 
@@ -360,7 +360,7 @@ impl Established {
                 refused(ctx, core, Some(&self.peer), &reason);
                 match pending.old {
                     Some(old) => self.postpone(ctx, Task::RekeyChild(old), pending.postponed, REFUSED),
-                    None => self.child_failed(pending.config.name, kind.to_string()),
+                    None => self.child_failed(ctx, pending.config.name, kind.to_string()),
                 }
             }
         }

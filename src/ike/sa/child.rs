@@ -15,6 +15,8 @@ use super::{Core, Established};
 const REDUNDANT: Duration = Duration::from_secs(3);
 /// Before a Child SA whose settings changed is deleted although nothing has come of its successor.
 const RENEWAL: Duration = Duration::from_secs(10);
+/// Before it is deleted once its successor is there: peers may drop at once what is still on its way.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// How a Child SA stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -316,13 +318,17 @@ impl Established {
         }
     }
 
-    /// What [`Self::renew_children`] left of a child goes: its successor is there, or will not come.
-    pub(crate) fn close_renewed(&mut self, name: &ChildName) {
+    /// The successor of what [`Self::renew_children`] left is there, or will not come: the old ones go.
+    pub(crate) fn close_renewed(&mut self, ctx: &Context<'_>, name: &ChildName, succeeded: bool) {
         let mut doomed = Vec::new();
         for child in self.children.values_mut().filter(|child| child.name == *name) {
             if child.phase == ChildPhase::Replaced && child.close_reason == DownReason::Reconfigured {
-                child.phase = ChildPhase::Deleting;
-                doomed.push(child.id);
+                if succeeded {
+                    child.close_by = Some(ctx.now.mono + ON_ITS_WAY);
+                } else {
+                    child.phase = ChildPhase::Deleting;
+                    doomed.push(child.id);
+                }
             }
         }
         for id in doomed {

@@ -71,6 +71,26 @@ pub const CASES: &[Case] = &[
             })
         },
     },
+    Case {
+        name: "reload-networks",
+        title: "Skybridge reloads with other networks under traffic",
+        checked: "numbered datagrams both ways, none lost on the way to strongSwan, which interrupts its own way; the IKE SA stays",
+        roles: BOTH,
+        setup: |_| Setup::default(),
+        run: |world| {
+            let [there, _] = streamed(world, |world| {
+                let ike = world.peer()?.ike.map(|ike| ike.initiator_spi);
+                for networks in ["10.2.0.0/24", "10.2.0.0/16"] {
+                    let before = Keys::of(&world.peer()?);
+                    world.setup.sky_selectors[1] = networks;
+                    world.reload()?;
+                    renewed(world, &before)?;
+                }
+                ensure(world.peer()?.ike.map(|ike| ike.initiator_spi) == ike, "the IKE SA was replaced")
+            })?;
+            ensure(there.lost() == 0, format!("{} lost: {there:?}", there.lost()))
+        },
+    },
 ];
 
 /// Waits until both ends have other keys than before.
@@ -98,6 +118,22 @@ fn under_traffic(
     world: &mut World,
     rekeys: impl FnOnce(&mut World) -> Result<(), LabError>,
 ) -> Result<(), LabError> {
+    let [there, back] = streamed(world, rekeys)?;
+    let drops = world.sky.status()?.drops;
+    for (way, report) in [("to strongSwan", there), ("to Skybridge", back)] {
+        ensure(
+            report.lost() == 0,
+            format!("{way}: {} lost, our drops {drops:?}: {report:?}", report.lost()),
+        )?;
+    }
+    Ok(())
+}
+
+/// A tunnel with streams over it while something happens: to strongSwan, and to Skybridge.
+fn streamed(
+    world: &mut World,
+    happens: impl FnOnce(&mut World) -> Result<(), LabError>,
+) -> Result<[Report; 2], LabError> {
     world.start()?;
     world.agree()?;
     world.carries_traffic()?;
@@ -106,18 +142,12 @@ fn under_traffic(
         Stream::start(&world.swan_host, &world.sky_host, address(SKY_INNER)?, RATE, 200)?,
     ];
     flowing(&streams, 50)?;
-    rekeys(world)?;
+    happens(world)?;
     flowing(&streams, 200)?;
     let [there, back] = streams;
-    let (there, back): (Report, Report) = (there.stop()?, back.stop()?);
-    let drops = world.sky.status()?.drops;
-    for (way, report) in [("to strongSwan", there), ("to Skybridge", back)] {
-        ensure(
-            report.lost() == 0,
-            format!("{way}: {} lost, our drops {drops:?}: {report:?}", report.lost()),
-        )?;
-    }
-    world.nothing_was_clear()
+    let reports = [there.stop()?, back.stop()?];
+    world.nothing_was_clear()?;
+    Ok(reports)
 }
 
 /// Waits until each stream has delivered `more` datagrams from now on.
