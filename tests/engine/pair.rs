@@ -9,8 +9,9 @@ use skybridge::crypto::Secret;
 use skybridge::engine::PeerSettings;
 use skybridge::esp::Treatment;
 use skybridge::ike::{
-    ChildConfig, ChildLifetime, ChildName, ChildState, Command, EndpointSettings, IkeLifetime, IkeSaState,
-    IkeSaStatus, LocalAuth, PeerConfig, PeerName, PeerStatus, RemoteAddress, RemoteAuth, StartPolicy, Timing,
+    ChildConfig, ChildLifetime, ChildName, ChildState, Command, CommandError, EndpointSettings, IkeLifetime,
+    IkeSaState, IkeSaStatus, LocalAuth, PeerConfig, PeerName, PeerStatus, RemoteAddress, RemoteAuth,
+    StartPolicy, Timing,
 };
 use skybridge::pki::{Identity, IdentityPattern};
 use skybridge::policy::{Proposal, SelectorSet};
@@ -193,6 +194,15 @@ impl DerefMut for Pair {
 }
 
 impl Pair {
+    /// Changes the configuration of a host; one that is shutting down takes it up when it starts again.
+    pub(crate) fn reload(&mut self, host: usize, change: impl FnOnce(&mut Setup)) {
+        change(&mut self.hosts[host].setup);
+        let (now, peers) = (self.clock(), self.hosts[host].setup.peers.clone());
+        let outcome = self.hosts[host].engine.reconfigure(now, None, peers);
+        assert!(matches!(outcome, Ok(()) | Err(CommandError::ShuttingDown)), "{outcome:?}");
+        self.pump(host);
+    }
+
     pub fn status_of(&self, host: usize) -> PeerStatus {
         self.hosts[host].status(self.clock()).remove(0)
     }

@@ -73,6 +73,7 @@ enum Deed {
     Up(usize),
     HardLimit(usize, usize),
     SoftLimit(usize, usize),
+    Reload(usize, usize),
     Crash(usize),
     Stop(usize),
     Rebind,
@@ -175,7 +176,8 @@ impl Run {
         let child = usize::try_from(self.dice.below(self.pair.children as u64)).unwrap();
         match self.dice.below(100) {
             0..30 => Deed::RekeyChild(host, child),
-            30..52 => Deed::RekeyIke(host),
+            30..48 => Deed::RekeyIke(host),
+            48..52 => Deed::Reload(host, child),
             52..66 => Deed::DownChild(host, child),
             66..74 => Deed::Down(host),
             74..82 => Deed::HardLimit(host, child),
@@ -201,7 +203,10 @@ impl Run {
                 Deed::RekeyIke(_) if again => Deed::RekeyIke(1 - host),
                 Deed::DownChild(_, child) if again => Deed::DownChild(1 - host, child),
                 Deed::Down(_) if again => Deed::Down(1 - host),
-                Deed::DownChild(_, child) | Deed::HardLimit(_, child) => Deed::RekeyChild(1 - host, child),
+                Deed::Reload(_, child) if again => Deed::Reload(1 - host, child),
+                Deed::DownChild(_, child) | Deed::HardLimit(_, child) | Deed::Reload(_, child) => {
+                    Deed::RekeyChild(1 - host, child)
+                }
                 _ => self.draw_for(1 - host),
             };
             self.plan(Duration::from_millis(near), other);
@@ -256,6 +261,11 @@ impl Run {
                     self.pair.report(host, report);
                 }
             }
+            // Another setting, which the peer need not know of.
+            Deed::Reload(host, child) => self.pair.reload(host, |setup| {
+                let packets = &mut setup.peers[0].ike.children[child].lifetime.hard_packets;
+                *packets = if packets.is_some() { None } else { Some(1 << 60) };
+            }),
             Deed::Crash(host) => self.pair.crash(host),
             Deed::Stop(host) => {
                 let _ = self.pair.command(host, Command::Shutdown);

@@ -178,23 +178,13 @@ fn no_sequence_number_is_used_twice_over_many_rekeys() {
     assert_eq!(seen.len(), 100);
 }
 
-fn reload(pair: &mut Pair, host: usize, change: impl FnOnce(&mut crate::host::Setup)) {
-    let mut setup = pair.hosts[host].setup.clone();
-    change(&mut setup);
-    let now = pair.clock();
-    let peers = setup.peers.clone();
-    pair.hosts[host].setup = setup;
-    pair.hosts[host].engine.reconfigure(now, None, peers).unwrap();
-    pair.pump(host);
-}
-
 #[test]
 fn a_reload_without_changes_touches_nothing() {
     let mut pair = Plan::new(2).up();
     let before = (pair.ike_spis(A), pair.child_spis(A));
     let mut numbers = pair.exchange(0).to_vec();
     for host in [A, B] {
-        reload(&mut pair, host, |_| ());
+        pair.reload(host, |_| ());
     }
     numbers.extend(pair.exchange(1));
     pair.seconds(30);
@@ -210,7 +200,7 @@ fn a_reload_that_adds_a_child_leaves_the_others() {
     let bigger = Plan::new(3);
     for host in [B, A] {
         let setup = bigger.setup(host);
-        reload(&mut pair, host, |old| old.peers = setup.peers);
+        pair.reload(host, |old| old.peers = setup.peers);
     }
     pair.children = 3;
     pair.assert_healthy();
@@ -223,14 +213,14 @@ fn a_reload_that_removes_or_changes_a_child_touches_only_that_one() {
     let mut pair = Plan::new(3).up();
     let before = (pair.ike_spis(A), pair.child_spis(A));
     for host in [A, B] {
-        reload(&mut pair, host, |setup| drop(setup.peers[0].ike.children.pop()));
+        pair.reload(host, |setup| drop(setup.peers[0].ike.children.pop()));
     }
     pair.children = 2;
     pair.seconds(10);
     pair.assert_healthy();
     assert_eq!((before.0, &before.1[..2]), (pair.ike_spis(A), &pair.child_spis(A)[..]));
     for host in [A, B] {
-        reload(&mut pair, host, |setup| {
+        pair.reload(host, |setup| {
             let child = &mut setup.peers[0].ike.children[1];
             let side = if host == A { &mut child.local } else { &mut child.remote };
             *side = selectors("10.1.1.0/25");
@@ -261,9 +251,7 @@ fn a_reload_with_another_proposal_makes_a_new_ike_sa() {
     let mut pair = Plan::new(1).up();
     let before = pair.ike_spis(A);
     for host in [B, A] {
-        reload(&mut pair, host, |setup| {
-            setup.peers[0].ike.ike = crate::pair::ike("aes256gcm16-prfsha384-x25519")
-        });
+        pair.reload(host, |setup| setup.peers[0].ike.ike = crate::pair::ike("aes256gcm16-prfsha384-x25519"));
     }
     pair.seconds(60);
     pair.assert_healthy();
