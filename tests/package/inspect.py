@@ -73,7 +73,7 @@ def unit(_: Path, tree: Path) -> str:
     return f"systemd-analyze: exposure {found.group(1)}, at most {EXPOSURE}"
 
 
-def libraries(_: Path, tree: Path) -> str:
+def libraries(package: Path, tree: Path) -> str:
     """What the program needs of a system is there on the oldest of those that the package is for."""
     program = tree / "usr/bin/skybridge"
     dynamic = run("objdump", "-p", program)
@@ -81,6 +81,8 @@ def libraries(_: Path, tree: Path) -> str:
     want(needed <= LIBRARIES, f"needs {sorted(needed - LIBRARIES)}")
     versions = {tuple(int(part) for part in text.split(".")) for text in re.findall(r"GLIBC_([\d.]+)", dynamic)}
     want(max(versions) <= GLIBC, f"needs glibc {max(versions)}")
+    stated = re.search(r"libc6 \(>= ([\d.]+)\)", run("dpkg-deb", "-f", package, "Depends"))
+    want(stated is not None and tuple(map(int, stated[1].split("."))) >= max(versions), f"needs glibc {max(versions)}, and says {stated}")
     newest_glibc = ".".join(map(str, max(versions)))
     return f"libraries: {', '.join(sorted(needed))}; glibc {newest_glibc} or newer"
 
