@@ -24,7 +24,8 @@ pub(super) struct View<'a> {
 }
 
 /// Routes to change, in the order in which it is safe: every addition before any removal, blocks
-/// first among the additions and last among the removals.
+/// first among the additions and last among the removals. A block inside of a wider tunnel route, which has a
+/// block itself, is the other way round: nothing is to meet it without its tunnel route.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     /// The whole set that should be there.
@@ -91,9 +92,28 @@ pub(super) fn plan(view: &View<'_>) -> Plan {
     let places: BTreeSet<_> = wanted.iter().map(place).collect();
     plan.remove =
         ours.iter().filter(|have| !places.contains(&place(have))).map(|have| (*have).clone()).collect();
-    plan.remove.sort_by_key(|route| route.kind == RouteKind::Unreachable);
+    plan.add.sort_by_key(|(route, _)| is_block(route) && is_inside(route, ours.iter().copied()));
+    plan.remove.sort_by_key(|route| match is_block(route) {
+        true if is_inside(route, wanted.iter()) => 0,
+        false => 1,
+        true => 2,
+    });
     plan.wanted = wanted;
     plan
+}
+
+fn is_block(route: &Route) -> bool {
+    route.kind == RouteKind::Unreachable
+}
+
+/// Whether packets to the route's prefix take a wider tunnel route of these where there is none of their own.
+fn is_inside<'a>(route: &Route, mut routes: impl Iterator<Item = &'a Route>) -> bool {
+    routes.any(|wide| {
+        !is_block(wide)
+            && wide.metric == TUNNEL_METRIC
+            && wide.prefix != route.prefix
+            && wide.prefix.contains(&route.prefix)
+    })
 }
 
 fn place(route: &Route) -> (IpNet, u32) {

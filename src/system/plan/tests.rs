@@ -49,6 +49,22 @@ fn additions_begin_with_the_blocks_and_removals_end_with_them() {
 }
 
 #[test]
+fn no_packet_of_a_network_that_becomes_narrower_or_wider_meets_a_block() {
+    let wide = made(&desired(&["10.7.0.0/16"], &[]), &[]).wanted;
+    let narrower = made(&desired(&["10.7.1.0/24"], &[]), &wide);
+    let added: Vec<Route> = narrower.add.iter().map(|(route, _)| route.clone()).collect();
+    assert_eq!(texts(&added), ["10.7.1.0/24 dev if7 metric 50", "unreachable 10.7.1.0/24 metric 60"]);
+    assert_eq!(
+        texts(&narrower.remove),
+        ["10.7.0.0/16 dev if7 metric 50", "unreachable 10.7.0.0/16 metric 60"]
+    );
+    let wider = made(&desired(&["10.7.0.0/16"], &[]), &narrower.wanted);
+    let added: Vec<Route> = wider.add.iter().map(|(route, _)| route.clone()).collect();
+    assert_eq!(texts(&added), ["unreachable 10.7.0.0/16 metric 60", "10.7.0.0/16 dev if7 metric 50"]);
+    assert_eq!(texts(&wider.remove), ["unreachable 10.7.1.0/24 metric 60", "10.7.1.0/24 dev if7 metric 50"]);
+}
+
+#[test]
 fn what_is_there_is_left_alone() {
     let wanted = desired(&["10.7.0.0/16", "0.0.0.0/0", "fd00::/8"], &["203.0.113.9"]);
     let mut there = vec![foreign("0.0.0.0/0", 0, 4, Some("198.51.100.1"))];
