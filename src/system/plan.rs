@@ -92,8 +92,8 @@ pub(super) fn plan(view: &View<'_>) -> Plan {
     let places: BTreeSet<_> = wanted.iter().map(place).collect();
     plan.remove =
         ours.iter().filter(|have| !places.contains(&place(have))).map(|have| (*have).clone()).collect();
-    plan.add.sort_by_key(|(route, _)| is_block(route) && is_inside(route, ours.iter().copied()));
-    plan.remove.sort_by_key(|route| match is_block(route) {
+    plan.add.sort_by_cached_key(|(route, _)| is_block(route) && is_inside(route, ours.iter().copied()));
+    plan.remove.sort_by_cached_key(|route| match is_block(route) {
         true if is_inside(route, wanted.iter()) => 0,
         false => 1,
         true => 2,
